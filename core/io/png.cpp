@@ -1,0 +1,100 @@
+#include "core/io/png.h"
+
+#include <array>
+#include <cstdlib>
+#include <vector>
+
+#include <zlib.h>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/text.h"
+#include "core/io/bytes.h"
+
+namespace thaw {
+namespace {
+
+void append_chunk(std::string& png, std::string_view type, std::string_view data) {
+  append_be32(png, static_cast<std::uint32_t>(data.size()));
+  const std::size_t start = png.size();
+  png += type;
+  png += data;
+  append_be32(png, crc32_of(bytes_of(std::string_view(png).substr(start))));
+}
+
+/// A row under filters None (0), Sub (1) and Up (2), and the sum of its absolute signed values: the usual guess of
+/// which compresses best (PNG specification, 12.8).
+struct FilteredRow {
+  std::array<std::string, 3> bytes;
+  std::array<std::uint64_t, 3> cost;
+};
+
+void filter_row(const std::uint8_t* row, const std::uint8_t* above, std::size_t row_bytes, std::size_t channels,
+                FilteredRow& out) {
+  for (std::size_t filter = 0; filter < out.bytes.size(); ++filter) {
+    std::string& bytes = out.bytes[filter];
+    bytes.assign(1, static_cast<char>(filter));
+    out.cost[filter] = 0;
+    for (std::size_t i = 0; i < row_bytes; ++i) {
+      const int left = filter == 1 && i >= channels ? row[i - channels] : 0;
+      const int up = filter == 2 && above != nullptr ? above[i] : 0;
+      const auto value = static_cast<std::int8_t>(row[i] - left - up);
+      out.cost[filter] += static_cast<std::uint64_t>(std::abs(value));
+      bytes += static_cast<char>(value);
+    }
+  }
+}
+
+std::string compressed(const std::string& raw) {
+  uLongf size = compressBound(raw.size());
+  std::string out(size, '\0');
+  constexpr int kLevel = 6;
+  if (compress2(reinterpret_cast<Bytef*>(out.data()), &size, reinterpret_cast<const Bytef*>(raw.data()), raw.size(),
+                kLevel) != Z_OK)
+    throw ResourceError("png: out of memory for compression");
+  out.resize(size);
+  return out;
+}
+
+}  // namespace
+
+std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels) {
+  std::uint64_t needed = 0;
+  const std::array<std::int64_t, 3> shape{height, width, channels};
+  if (width < 1 || height < 1 || (channels != 1 && channels != 3) || !checked_bytes(shape, 1, needed) ||
+      needed != pixels_HWC.size())
+    throw Error(ExitCode::kBug, concat("png: ", pixels_HWC.size(), " bytes for a picture of ", shape_text(shape)));
+  const auto row_bytes = static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
+  std::string raw;
+  raw.reserve(pixels_HWC.size() + static_cast<std::size_t>(height));
+  FilteredRow filtered;
+  for (std::size_t y = 0; y < static_cast<std::size_t>(height); ++y) {
+    const std::uint8_t* row = pixels_HWC.data() + y * row_bytes;
+    filter_row(row, y > 0 ? row - row_bytes : nullptr, row_bytes, static_cast<std::size_t>(channels), filtered);
+    std::size_t best = 0;
+    for (std::size_t filter = 1; filter < filtered.cost.size(); ++filter)
+      if (filtered.cost[filter] < filtered.cost[best]) best = filter;
+    raw += filtered.bytes[best];
+  }
+  std::string header;
+  append_be32(header, static_cast<std::uint32_t>(width));
+  append_be32(header, static_cast<std::uint32_t>(height));
+  const char colour_type = channels == 1 ? 0 : 2;
+  header += std::string{8, colour_type, 0, 0, 0};  // bits, colour type, deflate, filter method, not interlaced
+  std::string png = "\x89PNG\r\n\x1a\n";
+  append_chunk(png, "IHDR", header);
+  // A chunk length has 31 bits; several IDAT chunks read as one stream.
+  const std::string data = compressed(raw);
+  constexpr std::size_t kChunk = std::size_t{1} << 30;
+  for (std::size_t i = 0; i < data.size(); i += kChunk)
+    append_chunk(png, "IDAT", std::string_view(data).substr(i, kChunk));
+  append_chunk(png, "IEND", "");
+  return png;
+}
+
+void write_png(const std::filesystem::path& path, std::span<const std::uint8_t> pixels_HWC, int width, int height,
+               int channels) {
+  write_file(path, encode_png(pixels_HWC, width, height, channels));
+}
+
+}  // namespace thaw
