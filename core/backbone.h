@@ -1,0 +1,34 @@
+#pragma once
+// A denoising network, as everything outside its own file sees it.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/base/registry.h"
+#include "core/condition.h"
+#include "core/nn/parameters.h"
+
+namespace thaw {
+
+/// The shape of one encoded sample and what it may be conditioned on.
+struct DataSpec {
+  std::vector<std::int64_t> shape{};  // without the batch: [C, H, W] of a picture
+  std::int64_t num_classes = 0;       // 0: no labels
+};
+
+class Backbone {
+ public:
+  virtual ~Backbone() = default;
+  /// x [N, ...] float32 or the autocast type, noise [N] float32: the number the parameterisation conditions on.
+  /// Returns the raw output F, of x's shape (twice the channels where a variance is learned).
+  virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const = 0;
+  virtual const Parameters& parameters() const = 0;
+};
+
+/// Weights start as pure functions of (seed, name).
+using BackboneRegistry = Registry<std::unique_ptr<Backbone>, const DataSpec&, std::uint64_t>;
+
+}  // namespace thaw

@@ -1,0 +1,169 @@
+#include "core/checkpoint.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/text.h"
+#include "core/io/json_guard.h"
+#include "core/io/safetensors.h"
+
+namespace thaw {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::vector<std::pair<std::string, at::ScalarType>>& types() {
+  static const std::vector<std::pair<std::string, at::ScalarType>> table{
+      {"F32", at::kFloat}, {"F16", at::kHalf},   {"BF16", at::kBFloat16}, {"F64", at::kDouble}, {"I64", at::kLong},
+      {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},       {"U8", at::kByte},    {"BOOL", at::kBool}};
+  return table;
+}
+
+std::string type_name(at::ScalarType type) {
+  for (const auto& [name, known] : types())
+    if (known == type) return name;
+  throw Error(ExitCode::kBug, "a tensor of a type that safetensors does not know");
+}
+
+at::Tensor to_tensor(const std::string& name, const TensorView& view, const fs::path& path) {
+  for (const auto& [known, type] : types()) {
+    if (known != view.dtype) continue;
+    at::Tensor tensor = at::empty(view.shape, at::TensorOptions(type));
+    if (!view.bytes.empty()) std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
+    return tensor;
+  }
+  throw DataError(concat(path.string(), ": tensor \"", name, "\" has type ", view.dtype, ", which is not read."));
+}
+
+constexpr int kMaxJsonDepth = 16;
+constexpr std::uint64_t kMaxStateBytes = 1 << 20;
+
+// step_0000100 -> 100, or -1.
+std::int64_t step_of(const fs::path& path) {
+  const std::string stem = path.stem().string();
+  if (!stem.starts_with("step_") || stem.size() > 23) return -1;
+  if (stem.find_first_not_of("0123456789", 5) != std::string::npos || stem.size() == 5) return -1;
+  return std::stoll(stem.substr(5));
+}
+
+fs::path checkpoint_path(const fs::path& folder, std::int64_t step, const char* suffix) {
+  std::string number = std::to_string(step);
+  number.insert(0, number.size() < 7 ? 7 - number.size() : 0, '0');
+  return folder / concat("step_", number, suffix);
+}
+
+// Newest first.
+std::vector<std::int64_t> steps_in(const fs::path& folder) {
+  std::vector<std::int64_t> steps;
+  if (!fs::is_directory(folder)) return steps;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".json" && step_of(entry.path()) >= 0) steps.push_back(step_of(entry.path()));
+  std::sort(steps.rbegin(), steps.rend());
+  return steps;
+}
+
+void expect_config(const nlohmann::json& record, const fs::path& folder, const std::string& config_hash) {
+  if (record.at("config") != config_hash)
+    throw ConfigError(concat(folder.string(),
+                             ": was written under another configuration. Use --fresh to start anew, or out= for "
+                             "another folder."));
+}
+
+}  // namespace
+
+void save_tensors(const fs::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+  std::vector<at::Tensor> kept;
+  std::vector<NamedBytes> bytes;
+  for (const auto& [name, tensor] : tensors) {
+    kept.push_back(tensor.detach().to(at::kCPU).contiguous());
+    const at::Tensor& dense = kept.back();
+    bytes.push_back({name, type_name(dense.scalar_type()), dense.sizes().vec(),
+                     {static_cast<const std::byte*>(dense.data_ptr()), dense.nbytes()}});
+  }
+  write_safetensors(path, std::move(bytes), metadata);
+}
+
+LoadedTensors load_tensors(const fs::path& path) {
+  const SafetensorsFile file = open_safetensors(path);
+  LoadedTensors loaded{{}, file.metadata()};
+  for (const auto& [name, view] : file.tensors()) loaded.tensors.emplace_back(name, to_tensor(name, view, path));
+  return loaded;
+}
+
+void assign(const NamedTensors& targets, const NamedTensors& values, const std::string& source) {
+  std::map<std::string, at::Tensor> by_name(values.begin(), values.end());
+  for (const auto& [name, target] : targets) {
+    const auto found = by_name.find(name);
+    if (found == by_name.end())
+      throw DataError(concat(source, ": has no tensor \"", name, "\": a checkpoint of another architecture."));
+    if (found->second.sizes() != target.sizes())
+      throw DataError(concat(source, ": tensor \"", name, "\" has shape ", found->second.sizes(), ", expected ",
+                             target.sizes(), ": a checkpoint of another architecture."));
+  }
+  if (by_name.size() != targets.size())
+    for (const auto& [name, value] : by_name)
+      if (std::none_of(targets.begin(), targets.end(), [&](const auto& target) { return target.first == name; }))
+        throw DataError(concat(source, ": tensor \"", name, "\" has no place in this network."));
+  for (const auto& [name, target] : targets) {
+    at::Tensor destination = target.detach();
+    destination.copy_(by_name.at(name));
+  }
+}
+
+void save_checkpoint(const fs::path& folder, const TrainState& state, const std::string& config_hash) {
+  const fs::path tensors = checkpoint_path(folder, state.step, ".safetensors");
+  save_tensors(tensors, state.tensors, {{"step", std::to_string(state.step)}});
+  const nlohmann::json json{{"step", state.step},
+                            {"seconds", state.seconds},
+                            {"config", config_hash},
+                            {"content", content_hash(read_file(tensors))}};
+  write_file(checkpoint_path(folder, state.step, ".json"), json.dump(2) + "\n");
+}
+
+std::optional<TrainState> load_newest_checkpoint(const fs::path& folder, const std::string& config_hash) {
+  for (const std::int64_t step : steps_in(folder)) {
+    const fs::path tensors = checkpoint_path(folder, step, ".safetensors");
+    try {
+      const nlohmann::json json = parse_json_file(checkpoint_path(folder, step, ".json"), kMaxStateBytes, kMaxJsonDepth);
+      if (json.at("content") != content_hash(read_file(tensors)))
+        throw DataError(concat(tensors.string(), ": is not what was written (its hash differs)."));
+      expect_config(json, folder, config_hash);
+      return TrainState{step, json.at("seconds").get<double>(), load_tensors(tensors).tensors};
+    } catch (const DataError& error) {
+      std::fprintf(stderr, "%s Trying the one before.\n", error.what());
+    } catch (const nlohmann::json::exception& error) {
+      std::fprintf(stderr, "%s: %s. Trying the one before.\n", tensors.c_str(), error.what());
+    }
+  }
+  return std::nullopt;
+}
+
+void expect_own_checkpoints(const fs::path& folder, const std::string& config_hash) {
+  const std::vector<std::int64_t> steps = steps_in(folder);
+  if (steps.empty()) return;
+  const fs::path record = checkpoint_path(folder, steps.front(), ".json");
+  try {
+    expect_config(parse_json_file(record, kMaxStateBytes, kMaxJsonDepth), folder, config_hash);
+  } catch (const DataError&) {
+    // A damaged record is passed over when the checkpoint is loaded.
+  } catch (const nlohmann::json::exception&) {
+  }
+}
+
+void prune_checkpoints(const fs::path& folder, std::size_t count) {
+  const std::vector<std::int64_t> steps = steps_in(folder);
+  for (std::size_t i = count; i < steps.size(); ++i) {
+    // The record first: without it the tensors do not count.
+    fs::remove(checkpoint_path(folder, steps[i], ".json"));
+    fs::remove(checkpoint_path(folder, steps[i], ".safetensors"));
+  }
+}
+
+}  // namespace thaw

@@ -1,0 +1,45 @@
+#pragma once
+// Weights on disk: safetensors always, never a pickle.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "core/nn/parameters.h"
+
+namespace thaw {
+
+struct LoadedTensors {
+  NamedTensors tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+void save_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                  const std::map<std::string, std::string>& metadata = {});
+/// Copies on the CPU. `path` is a file, an index of shards, or a model folder.
+LoadedTensors load_tensors(const std::filesystem::path& path);
+
+/// Copies values by name, converting the type. Throws DataError naming the first tensor that is missing, left over
+/// or of another shape: a checkpoint of another architecture.
+void assign(const NamedTensors& targets, const NamedTensors& values, const std::string& source);
+
+/// State of a training after a number of steps.
+struct TrainState {
+  std::int64_t step = 0;
+  double seconds = 0.0;  // of training so far
+  NamedTensors tensors{};
+};
+
+/// run/checkpoints/step_0000100.safetensors, then .json with its content hash: only a pair whose hash agrees counts.
+void save_checkpoint(const std::filesystem::path& folder, const TrainState& state, const std::string& config_hash);
+/// The newest whole checkpoint; damaged ones are passed over with a line on stderr. Throws ConfigError when it was
+/// written under another configuration.
+std::optional<TrainState> load_newest_checkpoint(const std::filesystem::path& folder, const std::string& config_hash);
+/// The same refusal without reading tensors.
+void expect_own_checkpoints(const std::filesystem::path& folder, const std::string& config_hash);
+/// Keeps the newest `count`.
+void prune_checkpoints(const std::filesystem::path& folder, std::size_t count);
+
+}  // namespace thaw

@@ -1,0 +1,15 @@
+#pragma once
+// What a sample is conditioned on, as named tensors whose first dimension is the batch.
+
+#include <map>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+namespace thaw {
+
+/// "label" int64 [N] (the number of classes is the null label) ... later tokens, masks, first frames, partial clouds.
+/// An absent name means the network is not conditioned on it.
+using Condition = std::map<std::string, at::Tensor>;
+
+}  // namespace thaw

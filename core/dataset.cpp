@@ -1,0 +1,59 @@
+#include "core/dataset.h"
+
+#include <numeric>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/math/philox.h"
+
+namespace thaw {
+
+Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
+  std::vector<at::Tensor> data;
+  std::map<std::string, std::vector<at::Tensor>> conditions;
+  for (const std::int64_t index : indices) {
+    Example example = dataset.get(index);
+    data.push_back(std::move(example.data));
+    for (auto& [name, tensor] : example.condition) conditions[name].push_back(std::move(tensor));
+  }
+  Batch batch{at::stack(data), {}, 0};
+  for (const auto& [name, tensors] : conditions) batch.condition[name] = at::stack(tensors);
+  return batch;
+}
+
+Loader::Loader(DatasetPtr dataset, std::uint64_t seed, std::int64_t batch)
+    : dataset_(std::move(dataset)), seed_(seed), batch_(batch) {
+  if (dataset_->size() == 0) throw DataError("dataset: holds no examples.");
+}
+
+const std::vector<std::int32_t>& Loader::order(std::uint64_t epoch) const {
+  Epoch& kept = epochs_[epoch % 2];
+  if (kept.number != epoch) {
+    kept.number = epoch;
+    kept.order.resize(static_cast<std::size_t>(dataset_->size()));
+    std::iota(kept.order.begin(), kept.order.end(), 0);
+    const NoiseKey key{seed_, Purpose::kShuffle, epoch, 0, 0};
+    for (std::size_t i = kept.order.size() - 1; i > 0; --i)  // Fisher and Yates
+      std::swap(kept.order[i], kept.order[uniform_integer(key, i, i + 1)]);
+  }
+  return kept.order;
+}
+
+std::vector<std::int64_t> Loader::indices(std::uint64_t step) const {
+  std::vector<std::int64_t> result;
+  const auto size = static_cast<std::uint64_t>(dataset_->size());
+  for (std::int64_t i = 0; i < batch_; ++i) {
+    const std::uint64_t position = step * static_cast<std::uint64_t>(batch_) + static_cast<std::uint64_t>(i);
+    result.push_back(order(position / size)[position % size]);
+  }
+  return result;
+}
+
+Batch Loader::batch(std::uint64_t step) const {
+  Batch result = gather(*dataset_, indices(step));
+  result.first_sample = step * static_cast<std::uint64_t>(batch_);
+  return result;
+}
+
+}  // namespace thaw

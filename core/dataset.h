@@ -1,0 +1,77 @@
+#pragma once
+// Where examples come from, how they become tensors, and in which order they are seen.
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/backbone.h"
+
+namespace thaw {
+
+struct Example {
+  at::Tensor data;        // raw, as the codec takes it
+  Condition condition{};  // without the batch dimension: "label" is a 0-rank int64
+};
+
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  virtual std::int64_t size() const = 0;
+  /// A pure function of the index, thread-safe.
+  virtual Example get(std::int64_t index) const = 0;
+  virtual std::int64_t num_classes() const { return 0; }
+};
+using DatasetPtr = std::shared_ptr<const Dataset>;
+using DatasetRegistry = Registry<DatasetPtr>;
+
+/// Raw data <-> what the network works on. decode(encode(raw)) == raw within the codec's stated tolerance.
+class Codec {
+ public:
+  virtual ~Codec() = default;
+  virtual at::Tensor encode(const at::Tensor& raw_N) const = 0;
+  virtual at::Tensor decode(const at::Tensor& x_N) const = 0;
+  /// Shape of an encoded sample, of raw samples of this shape. Throws DataError for shapes it cannot take.
+  virtual std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const = 0;
+  /// The raw samples laid out for people, `columns` a row, as one PNG.
+  virtual std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const = 0;
+  /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.
+  virtual void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
+                     std::int64_t first) const = 0;
+};
+using CodecPtr = std::shared_ptr<const Codec>;
+using CodecRegistry = Registry<CodecPtr>;
+
+struct Batch {
+  at::Tensor data;               // raw, [N, ...]
+  Condition condition{};         // [N, ...]
+  std::uint64_t first_sample = 0;  // position of its first example in the whole training
+};
+
+/// The examples at `indices`, stacked.
+Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices);
+
+/// Batch k as a function of (seed, k): each epoch is a permutation of its own, batches run across epochs' ends.
+class Loader {
+ public:
+  /// Throws DataError when the dataset is empty.
+  Loader(DatasetPtr dataset, std::uint64_t seed, std::int64_t batch);
+  std::vector<std::int64_t> indices(std::uint64_t step) const;
+  Batch batch(std::uint64_t step) const;
+
+ private:
+  const std::vector<std::int32_t>& order(std::uint64_t epoch) const;
+
+  DatasetPtr dataset_;
+  std::uint64_t seed_;
+  std::int64_t batch_;
+  struct Epoch {
+    std::uint64_t number = ~std::uint64_t{0};
+    std::vector<std::int32_t> order{};
+  };
+  mutable Epoch epochs_[2];  // a batch may touch two
+};
+
+}  // namespace thaw

@@ -1,0 +1,63 @@
+#include "core/device.h"
+
+#include <dlfcn.h>
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#include <fstream>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+
+namespace thaw {
+
+namespace {
+
+std::string open_cuda() {
+  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) return "no NVIDIA driver (libcuda.so.1) on this machine";
+  if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    return concat("libtorch's CUDA part cannot be opened: ", dlerror());
+  return "";
+}
+
+std::string& problem() {
+  static std::string text = "init_devices was not called";
+  return text;
+}
+
+}  // namespace
+
+void init_devices() {
+  static const bool is_done = [] {
+    problem() = open_cuda();
+    if (problem().empty() && !at::hasCUDA())
+      problem() = "the driver offers no usable CUDA 13 device (a driver of version 580 or newer is needed)";
+    return true;
+  }();
+  static_cast<void>(is_done);
+}
+
+const std::string& cuda_problem() { return problem(); }
+
+c10::Device device_from_name(const std::string& name) {
+  init_devices();
+  if (name == "auto") return problem().empty() ? c10::Device(c10::kCUDA, 0) : c10::Device(c10::kCPU);
+  if (name == "cpu") return c10::Device(c10::kCPU);
+  if (name != "cuda" && !name.starts_with("cuda:"))
+    throw ConfigError(concat("device: unknown device \"", name, "\". Known: auto, cpu, cuda, cuda:0 ..."));
+  if (!problem().empty()) throw ResourceError(concat("device: ", name, ": ", problem(), ". Use device=cpu."));
+  const c10::Device device(name);
+  return device.has_index() ? device : c10::Device(c10::kCUDA, 0);
+}
+
+std::string describe_device(const c10::Device& device) {
+  if (device.is_cuda()) return device.str();
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name"))
+      return concat("cpu: ", line.substr(line.find(':') + 2), ", ", at::get_num_threads(), " threads");
+  return concat("cpu, ", at::get_num_threads(), " threads");
+}
+
+}  // namespace thaw

@@ -1,0 +1,53 @@
+#pragma once
+// A network with what is needed to ask it for x0: it trains and ships as one.
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "core/backbone.h"
+#include "core/denoiser.h"
+#include "core/math/scalings.h"
+#include "core/math/schedule.h"
+#include "core/precision.h"
+
+namespace thaw {
+
+/// The number a network is told for a level.
+///   angle     1000 atan(sigma / alpha) / (pi / 2), in [0, 1000] on every path
+///   timestep  the schedule's own time of the level (the index of a discrete table)
+///   lambda    ln(alpha / sigma)
+///   edm       ln(sigma / alpha) / 4, Karras et al. 2022
+enum class Conditioning { kAngle, kTimestep, kLambda, kEdm };
+const std::vector<std::string>& conditioning_names();
+
+struct Parameterisation {
+  Prediction prediction = Prediction::kV;
+  double sigma_data = 0.5;
+  Conditioning conditioning = Conditioning::kAngle;
+  SchedulePtr schedule{};  // gives the path, and the time of a level
+
+  double noise_number(const Level& level) const;
+};
+
+struct Model {
+  DataSpec spec;
+  Parameterisation parameterisation;
+  std::unique_ptr<Backbone> backbone;
+  c10::Device device{c10::kCPU};
+  Precision precision = Precision::kFloat32;
+
+  /// The network's raw output F(in x, noise) in float32, each sample at its own level. x [N, ...].
+  at::Tensor output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition) const;
+
+  /// The condition with everything replaced by its null value.
+  Condition unconditional(const Condition& condition) const;
+
+  /// A denoiser for one trajectory of samples under `condition`. The model must outlive it.
+  Denoiser denoiser(Condition condition) const;
+};
+
+/// Moves weights to a device, in place.
+void move_weights(const Parameters& parameters, const c10::Device& device);
+
+}  // namespace thaw

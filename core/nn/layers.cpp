@@ -1,0 +1,106 @@
+#include "core/nn/layers.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "core/math/philox.h"
+
+namespace thaw::nn {
+
+namespace {
+
+struct Pass {
+  bool is_active = false;
+  std::uint64_t seed = 0, first_sample = 0;
+};
+thread_local Pass current_pass;
+
+}  // namespace
+
+Linear::Linear(const Scope& scope, std::int64_t in, std::int64_t out, double gain, bool has_bias)
+    : weight(scope.add("weight", {out, in}, Init::fan_in(in, gain))) {
+  if (has_bias) bias = scope.add("bias", {out}, Init::zeros());
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+
+Conv2d::Conv2d(const Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride_,
+               double gain, std::optional<std::int64_t> padding_)
+    : weight(scope.add("weight", {out, in, kernel, kernel}, Init::fan_in(in * kernel * kernel, gain))),
+      bias(scope.add("bias", {out}, Init::zeros())),
+      stride(stride_),
+      padding(padding_.value_or(kernel / 2)) {}
+
+at::Tensor Conv2d::operator()(const at::Tensor& x_NCHW) const {
+  return at::conv2d(x_NCHW, weight, bias, stride, padding);
+}
+
+GroupNorm::GroupNorm(const Scope& scope, std::int64_t channels, std::int64_t groups_, double epsilon_)
+    : weight(scope.add("weight", {channels}, Init::ones())),
+      bias(scope.add("bias", {channels}, Init::zeros())),
+      groups(groups_),
+      epsilon(epsilon_) {}
+
+at::Tensor GroupNorm::operator()(const at::Tensor& x_NC) const {
+  return at::group_norm(x_NC, groups, weight, bias, epsilon);
+}
+
+LayerNorm::LayerNorm(const Scope& scope, std::int64_t features_, bool has_weights, double epsilon_)
+    : features(features_), epsilon(epsilon_) {
+  if (!has_weights) return;
+  weight = scope.add("weight", {features}, Init::ones());
+  bias = scope.add("bias", {features}, Init::zeros());
+}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
+  return at::layer_norm(x, {features}, weight, bias, epsilon);
+}
+
+Embedding::Embedding(const Scope& scope, std::int64_t count, std::int64_t features, double deviation)
+    : weight(scope.add("weight", {count, features}, Init::normal(deviation))) {}
+
+at::Tensor Embedding::operator()(const at::Tensor& index_N) const { return at::embedding(weight, index_N); }
+
+at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options) {
+  const std::int64_t half = options.features / 2;
+  const auto float_options = t_N.options().dtype(at::kFloat);
+  const at::Tensor exponent =
+      at::arange(half, float_options) * (-std::log(options.max_period) / (half - options.frequency_shift));
+  const at::Tensor angle = t_N.to(at::kFloat).unsqueeze(1) * exponent.exp().unsqueeze(0);
+  at::Tensor embedding = options.cosine_first ? at::cat({angle.cos(), angle.sin()}, 1)
+                                              : at::cat({angle.sin(), angle.cos()}, 1);
+  if (options.features % 2 == 1) embedding = at::constant_pad_nd(embedding, {0, 1});
+  return embedding;
+}
+
+at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD) {
+  return at::scaled_dot_product_attention(q_NhLD, k_NhLD, v_NhLD);
+}
+
+std::int64_t norm_groups(std::int64_t channels, std::int64_t wanted) {
+  std::int64_t groups = std::min(channels, wanted);
+  while (channels % groups != 0) --groups;
+  return groups;
+}
+
+at::Tensor dropout(const at::Tensor& x, double p, std::uint64_t layer) {
+  if (p == 0.0 || !current_pass.is_active) return x;
+  at::Tensor mask = at::empty(x.sizes(), at::kFloat);
+  const std::int64_t num_elements = x.numel() / x.size(0);
+  float* values = mask.data_ptr<float>();
+  for (std::int64_t n = 0; n < x.size(0); ++n) {
+    const NoiseKey key{current_pass.seed, Purpose::kDropout, current_pass.first_sample + static_cast<std::uint64_t>(n),
+                       static_cast<std::uint32_t>(layer), 0};
+    for (std::int64_t e = 0; e < num_elements; ++e)
+      *values++ = uniform(key, static_cast<std::uint64_t>(e)) < p ? 0.0f : static_cast<float>(1.0 / (1.0 - p));
+  }
+  return x * mask.to(x.device(), x.scalar_type());
+}
+
+TrainingPass::TrainingPass(std::uint64_t seed, std::uint64_t first_sample) {
+  current_pass = {true, seed, first_sample};
+}
+TrainingPass::~TrainingPass() { current_pass = {}; }
+
+}  // namespace thaw::nn

@@ -1,0 +1,90 @@
+#pragma once
+// The layers that networks are made of, as value types over ATen functions.
+// N batch, C channels, H height, W width, L tokens, D features
+
+#include <cstdint>
+#include <optional>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/nn/parameters.h"
+
+namespace thaw::nn {
+
+/// y = x W^T + b over the last dimension.
+struct Linear {
+  at::Tensor weight, bias;
+  Linear() = default;
+  Linear(const Scope& scope, std::int64_t in, std::int64_t out, double gain = 1.0, bool has_bias = true);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+/// 2-D convolution, NCHW; gain 0 starts it at zero.
+struct Conv2d {
+  at::Tensor weight, bias;
+  std::int64_t stride = 1, padding = 0;
+  Conv2d() = default;
+  Conv2d(const Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride = 1,
+         double gain = 1.0, std::optional<std::int64_t> padding = std::nullopt);
+  at::Tensor operator()(const at::Tensor& x_NCHW) const;
+};
+
+/// Wu and He 2018.
+struct GroupNorm {
+  at::Tensor weight, bias;
+  std::int64_t groups = 32;
+  double epsilon = 1e-5;
+  GroupNorm() = default;
+  GroupNorm(const Scope& scope, std::int64_t channels, std::int64_t groups, double epsilon = 1e-5);
+  at::Tensor operator()(const at::Tensor& x_NC) const;
+};
+
+/// Over the last dimension, with or without weights.
+struct LayerNorm {
+  at::Tensor weight, bias;
+  std::int64_t features = 0;
+  double epsilon = 1e-6;
+  LayerNorm() = default;
+  LayerNorm(const Scope& scope, std::int64_t features, bool has_weights, double epsilon = 1e-6);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
+/// A table looked up by index.
+struct Embedding {
+  at::Tensor weight;
+  Embedding() = default;
+  Embedding(const Scope& scope, std::int64_t count, std::int64_t features, double deviation);
+  at::Tensor operator()(const at::Tensor& index_N) const;
+};
+
+/// Options of the sinusoidal embedding, for the conventions of published networks.
+struct Sinusoid {
+  std::int64_t features = 0;
+  double max_period = 10000.0;
+  bool cosine_first = false;
+  double frequency_shift = 0.0;  // subtracted from the number of frequencies in the exponent's divisor
+};
+
+/// Vaswani et al. 2017 as Ho et al. 2020 use it: t_N float -> [N, features], in float32.
+at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options);
+
+/// Scaled dot-product attention, [N, heads, L, D] each.
+at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD);
+
+/// The largest divisor of `channels` that is at most `wanted`: groups of a norm for any width.
+std::int64_t norm_groups(std::int64_t channels, std::int64_t wanted = 32);
+
+/// Dropout with a mask that is a pure function of (seed, sample, layer): no generator state. Identity when p = 0 or no
+/// training pass is active.
+at::Tensor dropout(const at::Tensor& x, double p, std::uint64_t layer);
+
+/// Marks a training pass for `dropout`; nothing else depends on it.
+class TrainingPass {
+ public:
+  TrainingPass(std::uint64_t seed, std::uint64_t first_sample);
+  ~TrainingPass();
+  TrainingPass(const TrainingPass&) = delete;
+  TrainingPass& operator=(const TrainingPass&) = delete;
+};
+
+}  // namespace thaw::nn

@@ -1,0 +1,167 @@
+#include "core/nn/unet2d.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+
+namespace thaw::nn {
+
+ResidualBlock::ResidualBlock(const Scope& scope, std::int64_t in, std::int64_t out, std::int64_t embedding,
+                             Resample resample_, double dropout, std::uint64_t layer_)
+    : norm1(scope / "norm1", in, norm_groups(in)),
+      norm2(scope / "norm2", out, norm_groups(out)),
+      conv1(scope / "conv1", in, out, 3),
+      conv2(scope / "conv2", out, out, 3, 1, 0.0),
+      embed(scope / "embed", embedding, 2 * out),
+      resample(resample_),
+      dropout_rate(dropout),
+      layer(layer_) {
+  if (in != out) skip = Conv2d(scope / "skip", in, out, 1);
+}
+
+namespace {
+
+at::Tensor resampled(const at::Tensor& x_NCHW, Resample resample) {
+  if (resample == Resample::kDown) return at::avg_pool2d(x_NCHW, {2, 2});
+  if (resample == Resample::kUp)
+    return at::upsample_nearest2d(x_NCHW, {2 * x_NCHW.size(2), 2 * x_NCHW.size(3)});
+  return x_NCHW;
+}
+
+}  // namespace
+
+at::Tensor ResidualBlock::operator()(const at::Tensor& x_NCHW, const at::Tensor& embedding_ND) const {
+  at::Tensor h = resampled(at::silu(norm1(x_NCHW)), resample);
+  h = conv1(h);
+  const auto scale_shift = embed(embedding_ND).unsqueeze(2).unsqueeze(3).chunk(2, 1);
+  h = at::addcmul(scale_shift[1], norm2(h), scale_shift[0] + 1);
+  h = conv2(dropout(at::silu(h), dropout_rate, layer));
+  at::Tensor x = resampled(x_NCHW, resample);
+  if (skip.weight.defined()) x = skip(x);
+  return x + h;
+}
+
+AttentionBlock::AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width)
+    : norm(scope / "norm", channels, norm_groups(channels)),
+      qkv(scope / "qkv", channels, 3 * channels, 1),
+      project(scope / "project", channels, channels, 1, 1, 0.0),
+      heads(std::max<std::int64_t>(1, channels / head_width)) {}
+
+at::Tensor AttentionBlock::operator()(const at::Tensor& x_NCHW) const {
+  const std::int64_t n = x_NCHW.size(0), c = x_NCHW.size(1);
+  const at::Tensor qkv_3NhLD = qkv(norm(x_NCHW)).reshape({n, 3, heads, c / heads, -1}).permute({1, 0, 2, 4, 3});
+  const at::Tensor h_NhLD = attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
+  return x_NCHW + project(h_NhLD.transpose(2, 3).reshape(x_NCHW.sizes()));
+}
+
+bool UNet2d::attends(std::int64_t size) const {
+  return std::find(options_.attention.begin(), options_.attention.end(), size) != options_.attention.end();
+}
+
+UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
+    : options_(options),
+      embedding_(4 * options.width),
+      embed1_(scope / "embed1", options.width, embedding_),
+      embed2_(scope / "embed2", embedding_, embedding_) {
+  const std::int64_t halvings = static_cast<std::int64_t>(options_.multipliers.size()) - 1;
+  if (options_.size % (std::int64_t{1} << halvings) != 0)
+    throw ConfigError(concat("backbone.multipliers: ", halvings + 1, " levels halve the size ", halvings,
+                             " times, but ", options_.size, " does not divide by 2 that often."));
+  if (options_.num_classes > 0)
+    label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 0.02);
+  channels_ = options_.width * options_.multipliers.front();
+  size_ = options_.size;
+  in_ = Conv2d(scope / "in", options_.in_channels, channels_, 3);
+  std::vector<std::int64_t> skips{channels_};
+  make_down(scope / "down", skips);
+  const Scope middle = scope / "middle";
+  middle_.push_back({ResidualBlock(middle / 0, channels_, channels_, embedding_, Resample::kNone, options_.dropout,
+                                   num_layers_++),
+                     attends(size_) ? std::optional(AttentionBlock(middle / "attention", channels_,
+                                                                   options_.head_width))
+                                    : std::nullopt});
+  middle_.push_back({ResidualBlock(middle / 1, channels_, channels_, embedding_, Resample::kNone, options_.dropout,
+                                   num_layers_++),
+                     std::nullopt});
+  make_up(scope / "up", std::move(skips));
+  out_norm_ = GroupNorm(scope / "out_norm", channels_, norm_groups(channels_));
+  out_ = Conv2d(scope / "out", channels_, options_.out_channels, 3, 1, 0.0);
+}
+
+void UNet2d::make_down(const Scope& scope, std::vector<std::int64_t>& skips) {
+  for (std::size_t level = 0; level < options_.multipliers.size(); ++level) {
+    const std::int64_t width = options_.width * options_.multipliers[level];
+    if (level > 0) {
+      const Scope at_stage = scope / down_.size();
+      size_ /= 2;
+      down_.push_back({ResidualBlock(at_stage, channels_, channels_, embedding_, Resample::kDown, options_.dropout,
+                                     num_layers_++),
+                       std::nullopt});
+      skips.push_back(channels_);
+    }
+    for (std::int64_t i = 0; i < options_.blocks; ++i) {
+      const Scope at_stage = scope / down_.size();
+      down_.push_back({ResidualBlock(at_stage, channels_, width, embedding_, Resample::kNone, options_.dropout,
+                                     num_layers_++),
+                       attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width,
+                                                                     options_.head_width))
+                                      : std::nullopt});
+      channels_ = width;
+      skips.push_back(width);
+    }
+  }
+}
+
+void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
+  for (std::size_t level = options_.multipliers.size(); level-- > 0;) {
+    const std::int64_t width = options_.width * options_.multipliers[level];
+    for (std::int64_t i = 0; i <= options_.blocks; ++i) {
+      const Scope at_stage = scope / up_.size();
+      up_.push_back({ResidualBlock(at_stage, channels_ + skips.back(), width, embedding_, Resample::kNone,
+                                   options_.dropout, num_layers_++),
+                     attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width,
+                                                                   options_.head_width))
+                                    : std::nullopt});
+      takes_skip_.push_back(true);
+      skips.pop_back();
+      channels_ = width;
+    }
+    if (level > 0) {
+      up_.push_back({ResidualBlock(scope / up_.size(), channels_, channels_, embedding_, Resample::kUp,
+                                   options_.dropout, num_layers_++),
+                     std::nullopt});
+      takes_skip_.push_back(false);
+      size_ *= 2;
+    }
+  }
+}
+
+at::Tensor UNet2d::operator()(const at::Tensor& x_NCHW, const at::Tensor& noise_N, const at::Tensor& label_N) const {
+  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(noise_N, {options_.width}))));
+  if (label_.weight.defined() && label_N.defined()) embedding_ND = embedding_ND + label_(label_N);
+  embedding_ND = at::silu(embedding_ND);
+  at::Tensor h = in_(x_NCHW);
+  std::vector<at::Tensor> skips{h};
+  const auto run = [&](const Stage& stage) {
+    h = stage.block(h, embedding_ND);
+    if (stage.attention) h = (*stage.attention)(h);
+  };
+  for (const Stage& stage : down_) {
+    run(stage);
+    skips.push_back(h);
+  }
+  for (const Stage& stage : middle_) run(stage);
+  for (std::size_t i = 0; i < up_.size(); ++i) {
+    if (takes_skip_[i]) {
+      h = at::cat({h, skips.back()}, 1);
+      skips.pop_back();
+    }
+    run(up_[i]);
+  }
+  return out_(at::silu(out_norm_(h)));
+}
+
+}  // namespace thaw::nn

@@ -1,0 +1,78 @@
+#pragma once
+// The 2-D U-Net of the ADM / DDPM++ family: residual blocks whose second norm is scaled and shifted by the embedding of
+// noise and class, attention at chosen resolutions, resampling inside residual blocks.
+// Dhariwal and Nichol 2021 (ADM); Song et al. 2021 (DDPM++).
+
+#include <vector>
+
+#include "core/nn/layers.h"
+
+namespace thaw::nn {
+
+struct UNet2dOptions {
+  std::int64_t in_channels = 1;
+  std::int64_t out_channels = 1;
+  std::int64_t size = 28;  // height and width of the input
+  std::int64_t width = 32;
+  std::vector<std::int64_t> multipliers{1, 2, 4};
+  std::int64_t blocks = 1;                // residual blocks a level on the way down (one more on the way up)
+  std::vector<std::int64_t> attention{};  // resolutions with attention
+  std::int64_t head_width = 32;
+  double dropout = 0.0;
+  std::int64_t num_classes = 0;  // the table has one more row, the null label
+};
+
+enum class Resample { kNone, kDown, kUp };
+
+/// GroupNorm, SiLU, convolution, twice; the embedding scales and shifts the second norm; zero at the start.
+struct ResidualBlock {
+  GroupNorm norm1, norm2;
+  Conv2d conv1, conv2, skip;
+  Linear embed;
+  Resample resample = Resample::kNone;
+  double dropout_rate = 0.0;
+  std::uint64_t layer = 0;
+  ResidualBlock(const Scope& scope, std::int64_t in, std::int64_t out, std::int64_t embedding, Resample resample,
+                double dropout, std::uint64_t layer);
+  at::Tensor operator()(const at::Tensor& x_NCHW, const at::Tensor& embedding_ND) const;
+};
+
+/// Self-attention over positions, residual, zero at the start.
+struct AttentionBlock {
+  GroupNorm norm;
+  Conv2d qkv, project;
+  std::int64_t heads = 1;
+  AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width);
+  at::Tensor operator()(const at::Tensor& x_NCHW) const;
+};
+
+class UNet2d {
+ public:
+  /// Throws ConfigError when the size cannot be halved once a level.
+  UNet2d(const Scope& scope, const UNet2dOptions& options);
+
+  /// x [N, C, H, W], noise [N] in [0, 1000], label int64 [N] or undefined.
+  at::Tensor operator()(const at::Tensor& x_NCHW, const at::Tensor& noise_N, const at::Tensor& label_N) const;
+
+ private:
+  struct Stage {
+    ResidualBlock block;
+    std::optional<AttentionBlock> attention;
+  };
+  void make_down(const Scope& scope, std::vector<std::int64_t>& skips);
+  void make_up(const Scope& scope, std::vector<std::int64_t> skips);
+  bool attends(std::int64_t size) const;
+
+  UNet2dOptions options_;
+  std::int64_t embedding_ = 0;
+  std::uint64_t num_layers_ = 0;
+  std::int64_t channels_ = 0, size_ = 0;  // while building
+  Linear embed1_, embed2_;
+  Embedding label_;
+  Conv2d in_, out_;
+  GroupNorm out_norm_;
+  std::vector<Stage> down_, middle_, up_;
+  std::vector<bool> takes_skip_;  // of each stage of up_
+};
+
+}  // namespace thaw::nn

@@ -1,0 +1,73 @@
+#pragma once
+// AdamW and the moving average of weights, as functions of their own named state.
+
+#include <cstdint>
+#include <vector>
+
+#include "core/base/config.h"
+#include "core/nn/parameters.h"
+
+namespace thaw {
+
+struct OptimizerOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double weight_decay = 0.01;  // of weights with two or more dimensions
+  std::int64_t warmup = 100;   // steps of linear growth
+  std::string decay = "cosine";
+  double clip = 1.0;  // largest global gradient norm, 0 for none
+};
+const std::vector<Option>& optimizer_options();
+OptimizerOptions optimizer_options_from(const Settings& settings);
+
+/// Learning rate at a step (0-based) of `steps`: linear warm-up, then constant, or down to 0 by cosine or line.
+double learning_rate_at(const OptimizerOptions& options, std::int64_t step, std::int64_t steps);
+
+/// Loshchilov and Hutter 2019, through ATen's fused kernel.
+class AdamW {
+ public:
+  AdamW(const NamedTensors& parameters, OptimizerOptions options);
+  /// Global norm of the gradients before clipping.
+  double clip_gradients();
+  void step(double learning_rate, std::int64_t number);  // number: 1 for the first step
+  void zero_gradients();
+  /// "m.<name>" and "v.<name>", live.
+  NamedTensors state() const;
+
+ private:
+  struct Group {
+    std::vector<at::Tensor> weights{}, m{}, v{};
+    double weight_decay = 0.0;
+  };
+  OptimizerOptions options_;
+  NamedTensors m_, v_;
+  std::vector<at::Tensor> weights_;
+  Group groups_[2];
+};
+
+/// Exponential moving average with the warm-up min(decay, (1 + step) / (10 + step)).
+class WeightAverage {
+ public:
+  WeightAverage(const NamedTensors& parameters, double decay);
+  void update(std::int64_t step);  // 1 for the first
+  const NamedTensors& tensors() const { return average_; }
+
+ private:
+  double decay_;
+  std::vector<at::Tensor> weights_, values_;
+  NamedTensors average_;
+};
+
+/// Exchanges the values of weights and average for its lifetime (sampling in the middle of training).
+class SwappedWeights {
+ public:
+  SwappedWeights(const NamedTensors& parameters, const NamedTensors& average);
+  ~SwappedWeights();
+  SwappedWeights(const SwappedWeights&) = delete;
+  SwappedWeights& operator=(const SwappedWeights&) = delete;
+
+ private:
+  NamedTensors parameters_, kept_;
+};
+
+}  // namespace thaw

@@ -1,0 +1,44 @@
+#pragma once
+// The training loop: batch k is a function of (seed, k), so that a checkpoint needs no generator state.
+
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include "core/base/config.h"
+#include "core/dataset.h"
+#include "core/model.h"
+#include "core/objective.h"
+#include "core/optimizer.h"
+
+namespace thaw {
+
+const std::vector<Option>& train_options();
+const std::vector<Option>& ema_options();
+
+struct TrainJob {
+  Model* model = nullptr;
+  ObjectivePtr objective;
+  DatasetPtr dataset;
+  DatasetPtr held_out;  // may be null: no validation loss
+  CodecPtr codec;
+  std::uint64_t seed = 0;
+  std::int64_t steps = 0, batch = 1, micro_batch = 0;
+  std::int64_t checkpoint_every = 100, preview_every = 0, validate_every = 0, log_every = 10;
+  OptimizerOptions optimizer{};
+  double ema_decay = 0.999;
+  std::filesystem::path folder;  // the run folder
+  std::string config_hash;
+  /// Called with EMA weights in place; writes the preview and returns its path relative to the run folder.
+  std::function<std::string(std::int64_t step)> preview{};
+};
+
+/// Trains to `steps`, going on from the newest checkpoint. At the end the model holds the EMA weights.
+///
+/// Any interruption (also SIGKILL) and a new call give the same final files to the bit, on a CPU with the same number
+/// of threads; only "seconds" in metrics.jsonl differ. Throws Stopped after SIGINT or SIGTERM, with everything saved;
+/// NumbersError before a step with a loss that is not finite changes a weight; ResourceError when memory does not
+/// suffice for one example.
+void train(const TrainJob& job);
+
+}  // namespace thaw
