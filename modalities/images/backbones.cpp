@@ -1,0 +1,103 @@
+// The picture denoisers of our own: U-Net and DiT.
+
+#include <ATen/ATen.h>
+
+#include "core/nn/dit.h"
+#include "core/nn/unet2d.h"
+#include "modalities/images/list.h"
+
+namespace thaw::image {
+
+namespace {
+
+/// Any network of core/nn whose call takes (x, noise, label), as a Backbone.
+template <class Network, class Options>
+class LabelledBackbone : public Backbone {
+ public:
+  LabelledBackbone(const Options& options, std::uint64_t seed)
+      : parameters_(seed), network_(Scope(parameters_), options) {}
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
+    const auto label = condition.find("label");
+    return network_(x, noise, label == condition.end() ? at::Tensor() : label->second);
+  }
+  const Parameters& parameters() const override { return parameters_; }
+
+ private:
+  Parameters parameters_;
+  Network network_;
+};
+
+void expect_picture(const Settings& settings, const DataSpec& spec, bool must_be_square) {
+  if (spec.shape.size() != 3)
+    settings.fail("type", concat("works on pictures [channels, height, width], the data is [",
+                                 at::IntArrayRef(spec.shape), "]."));
+  if (must_be_square && spec.shape[1] != spec.shape[2])
+    settings.fail("type", concat("works on square pictures, the data is ", spec.shape[1], " x ", spec.shape[2], "."));
+}
+
+std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
+  expect_picture(settings, spec, true);
+  nn::UNet2dOptions options;
+  options.in_channels = options.out_channels = spec.shape[0];
+  options.size = spec.shape[1];
+  options.width = settings.integer("width");
+  options.multipliers = settings.integers("multipliers");
+  options.blocks = settings.integer("blocks");
+  options.attention = settings.integers("attention");
+  options.head_width = settings.integer("head_width");
+  options.dropout = settings.number("dropout");
+  options.num_classes = spec.num_classes;
+  if (options.multipliers.empty()) settings.fail("multipliers", "needs one number a level.");
+  const std::int64_t halvings = static_cast<std::int64_t>(options.multipliers.size()) - 1;
+  if (halvings > 20 || options.size % (std::int64_t{1} << halvings) != 0)
+    settings.fail("multipliers", concat(options.multipliers.size(), " levels halve the picture ", halvings,
+                                        " times, but its side is ", options.size, "."));
+  return std::make_unique<LabelledBackbone<nn::UNet2d, nn::UNet2dOptions>>(options, seed);
+}
+
+std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
+  expect_picture(settings, spec, false);
+  nn::DiTOptions options;
+  options.in_channels = options.out_channels = spec.shape[0];
+  options.height = spec.shape[1];
+  options.width = spec.shape[2];
+  options.patch = settings.integer("patch");
+  options.features = settings.integer("features");
+  options.depth = settings.integer("depth");
+  options.heads = settings.integer("heads");
+  options.num_classes = spec.num_classes;
+  if (options.height % options.patch != 0 || options.width % options.patch != 0)
+    settings.fail("patch", concat(options.patch, " does not tile a picture of ", options.height, " x ", options.width,
+                                  "."));
+  if (options.features % (4 * options.heads) != 0 && options.features % options.heads + options.features % 4 != 0)
+    settings.fail("features", concat("must be a multiple of heads and of 4, got ", options.features, " with ",
+                                     options.heads, " heads."));
+  return std::make_unique<LabelledBackbone<nn::DiT, nn::DiTOptions>>(options, seed);
+}
+
+}  // namespace
+
+void register_backbones(BackboneRegistry& registry) {
+  registry.add({{"unet",
+                 "U-Net with time- and class-conditioned residual blocks and attention at chosen resolutions.",
+                 "Dhariwal and Nichol 2021 (ADM); Song et al. 2021 (DDPM++)",
+                 {{"width", std::int64_t{32}, "channels at multiplier 1", 4, 4096},
+                  {"multipliers", std::vector<double>{1, 2, 2}, "of the width, one a resolution", 1, 64},
+                  {"blocks", std::int64_t{1}, "residual blocks a resolution", 1, 64},
+                  {"attention", std::vector<double>{7}, "resolutions with self-attention", 1, 65536},
+                  {"head_width", std::int64_t{32}, "channels an attention head", 1, 4096},
+                  {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95}},
+                 {}},
+                make_unet});
+  registry.add({{"dit",
+                 "Diffusion transformer on patches, adaLN-Zero.",
+                 "Peebles and Xie 2023",
+                 {{"patch", std::int64_t{2}, "pixels a side of a patch", 1, 256},
+                  {"features", std::int64_t{128}, "width of a token", 4, 16384},
+                  {"depth", std::int64_t{6}, "blocks", 1, 256},
+                  {"heads", std::int64_t{4}, "attention heads", 1, 256}},
+                 {}},
+                make_dit});
+}
+
+}  // namespace thaw::image

@@ -1,0 +1,16 @@
+#pragma once
+// The parts of the modality that register themselves with the catalog; see register_images.
+
+#include "core/backbone.h"
+#include "core/dataset.h"
+#include "core/objective.h"
+
+namespace thaw::image {
+
+void register_datasets(DatasetRegistry& registry);
+void register_codecs(CodecRegistry& registry);
+void register_backbones(BackboneRegistry& registry);
+void register_classifiers(BackboneRegistry& registry);
+void register_image_objectives(ObjectiveRegistry& registry);
+
+}  // namespace thaw::image

@@ -1,0 +1,16 @@
+#include "modalities/images/register.h"
+
+#include "modalities/images/list.h"
+
+namespace thaw::image {
+
+void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
+                     ObjectiveRegistry& objectives) {
+  register_datasets(datasets);
+  register_codecs(codecs);
+  register_backbones(backbones);
+  register_classifiers(backbones);
+  register_image_objectives(objectives);
+}
+
+}  // namespace thaw::image
