@@ -1,0 +1,39 @@
+#include "experiments/catalog.h"
+
+#include "modalities/images/register.h"
+
+namespace thaw {
+
+Catalog make_catalog() {
+  Catalog catalog;
+  register_schedules(catalog.schedules);
+  register_grids(catalog.grids);
+  register_weightings(catalog.weightings);
+  register_samplers(catalog.samplers);
+  register_guidance(catalog.guidance);
+  register_level_samplers(catalog.level_samplers);
+  register_objectives(catalog.objectives);
+  image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
+  return catalog;
+}
+
+namespace {
+
+template <class R>
+Kind kind_of(std::string plural, const R& registry) {
+  Kind kind{std::move(plural), {}};
+  for (const auto& entry : registry.entries()) kind.entries.push_back(&entry.info);
+  return kind;
+}
+
+}  // namespace
+
+std::vector<Kind> kinds(const Catalog& catalog) {
+  return {kind_of("backbones", catalog.backbones),   kind_of("codecs", catalog.codecs),
+          kind_of("datasets", catalog.datasets),     kind_of("grids", catalog.grids),
+          kind_of("guidance", catalog.guidance),     kind_of("level_samplers", catalog.level_samplers),
+          kind_of("objectives", catalog.objectives), kind_of("samplers", catalog.samplers),
+          kind_of("schedules", catalog.schedules),   kind_of("weightings", catalog.weightings)};
+}
+
+}  // namespace thaw

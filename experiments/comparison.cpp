@@ -1,0 +1,67 @@
+#include "experiments/comparison.h"
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/progress.h"
+#include "core/base/text.h"
+#include "experiments/sampling.h"
+
+namespace thaw {
+
+namespace {
+
+constexpr std::int64_t kShown = 10;  // samples in a cell's picture
+
+nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Evaluator& evaluator,
+                            const std::string& sampler, std::int64_t budget, const std::filesystem::path& pictures) {
+  nlohmann::json cell{{"sampler", sampler}, {"evaluations", budget}};
+  const Solver solver = experiment.solver(sampler);
+  const auto steps = steps_within(solver, [&](int count) { return experiment.grid(count); }, static_cast<int>(budget));
+  if (!steps) {
+    cell["refused"] = concat("one step takes more than ", budget, " evaluations");
+    return cell;
+  }
+  SampleRequest request = make_request(experiment, experiment.compare().n);
+  request.plan = solver(experiment.grid(*steps));
+  const Progress clock("", 1);
+  const at::Tensor x = sample_all(model, request);
+  const double seconds = clock.seconds();
+  const at::Tensor raw = experiment.codec()->decode(x);
+  const nlohmann::json measured = evaluator.measure(raw, request.labels);
+  const std::string picture = concat("compare_", sampler, "_", budget, ".png");
+  write_file(pictures / picture,
+             experiment.codec()->sheet_png(raw.narrow(0, 0, std::min(kShown, raw.size(0))), kShown / 2));
+  cell.update({{"steps", *steps},
+               {"evaluations_used", request.plan.evaluations()},
+               {"n", raw.size(0)},
+               {"seconds", seconds},
+               {"seconds_per_sample", seconds / static_cast<double>(raw.size(0))},
+               {"picture", picture}});
+  for (const auto& [name, detail] : measured["details"].items()) {
+    cell[name] = measured[name];
+    cell[name + "_low"] = detail["low"];
+    cell[name + "_high"] = detail["high"];
+  }
+  return cell;
+}
+
+}  // namespace
+
+nlohmann::json compare_samplers(const Experiment& experiment, const Model& model, Evaluator& evaluator,
+                                const std::filesystem::path& pictures) {
+  const CompareSettings& compare = experiment.compare();
+  const auto total = static_cast<std::int64_t>(compare.samplers.size() * compare.evaluations.size());
+  Progress progress("compare", total);
+  nlohmann::json cells = nlohmann::json::array();
+  for (const std::string& sampler : compare.samplers)
+    for (const std::int64_t budget : compare.evaluations) {
+      cells.push_back(measure_cell(experiment, model, evaluator, sampler, budget, pictures));
+      progress.update(static_cast<std::int64_t>(cells.size()), concat(sampler, " at ", budget));
+    }
+  const auto& metrics = experiment.evaluate().metrics;
+  return {{"quality", metrics.empty() ? "" : metrics.front()}, {"n", compare.n}, {"cells", cells}};
+}
+
+}  // namespace thaw

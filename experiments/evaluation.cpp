@@ -1,0 +1,131 @@
+#include "experiments/evaluation.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "core/math/philox.h"
+#include "core/metrics/features.h"
+#include "core/metrics/frechet.h"
+
+namespace thaw {
+
+namespace {
+
+constexpr std::int64_t kBatch = 500;
+
+const Classifier& classifier_of(const Model& model, const std::string& path) {
+  const auto* classifier = dynamic_cast<const Classifier*>(model.backbone.get());
+  if (classifier == nullptr) throw DataError(concat(path, ": is not a classifier."));
+  return *classifier;
+}
+
+// A function of encoded parts, over raw data, joined.
+template <class Function>
+at::Tensor in_parts(const at::Tensor& raw, const Codec& codec, const Model& model, const Function& function) {
+  const c10::NoGradGuard no_grad;
+  std::vector<at::Tensor> parts;
+  for (std::int64_t first = 0; first < raw.size(0); first += kBatch) {
+    const at::Tensor part = raw.narrow(0, first, std::min(kBatch, raw.size(0) - first));
+    parts.push_back(function(codec.encode(part).to(model.device)).to(at::kCPU));
+  }
+  return at::cat(parts);
+}
+
+nlohmann::json proportion(std::int64_t successes, std::int64_t n, const std::string& protocol) {
+  const Interval interval = proportion_interval(successes, n);
+  return {{"low", interval.low}, {"high", interval.high}, {"n", n}, {"protocol", protocol}};
+}
+
+}  // namespace
+
+Batch examples(const Dataset& dataset, std::int64_t n) {
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(std::min(n, dataset.size())));
+  std::iota(indices.begin(), indices.end(), 0);
+  return gather(dataset, indices);
+}
+
+Evaluator::Evaluator(const Experiment& experiment) : experiment_(experiment) {
+  if (wants("frechet")) features_ = open_model(experiment.evaluate().features, experiment.catalog());
+  if (wants("class_agreement")) judge_ = open_model(experiment.evaluate().judge, experiment.catalog());
+}
+
+bool Evaluator::wants(const std::string& metric) const {
+  const auto& metrics = experiment_.evaluate().metrics;
+  return std::find(metrics.begin(), metrics.end(), metric) != metrics.end();
+}
+
+at::Tensor Evaluator::features(const at::Tensor& raw) {
+  const Classifier& network = classifier_of(features_->model, experiment_.evaluate().features);
+  return in_parts(raw, *features_->experiment->codec(), features_->model,
+                  [&](const at::Tensor& x) { return network.features(x); });
+}
+
+const at::Tensor& Evaluator::reference() {
+  if (!reference_.defined()) {
+    const DatasetPtr data = experiment_.held_out();
+    if (!data) throw DataError("evaluate: frechet needs a dataset with a test split.");
+    reference_ = features(examples(*data, data->size()).data);
+  }
+  return reference_;
+}
+
+nlohmann::json Evaluator::measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels) {
+  nlohmann::json result{{"details", nlohmann::json::object()}};
+  const std::int64_t n = raw.size(0);
+  if (wants("class_agreement") && !labels.empty()) {
+    const Classifier& judge = classifier_of(judge_->model, experiment_.evaluate().judge);
+    const at::Tensor named = in_parts(raw, *judge_->experiment->codec(), judge_->model,
+                                      [&](const at::Tensor& x) { return judge.logits(x).argmax(1); });
+    const auto right = named.eq(at::tensor(labels, at::kLong)).sum().item<std::int64_t>();
+    result["class_agreement"] = static_cast<double>(right) / static_cast<double>(n);
+    result["details"]["class_agreement"] =
+        proportion(right, n, concat("share recognised as the class asked for, by ", experiment_.evaluate().judge,
+                                    "; 95 % Wilson interval"));
+  }
+  if (wants("frechet")) {
+    const at::Tensor own = features(raw);
+    const Interval interval = frechet_interval(own, reference(), experiment_.seed());
+    result["frechet"] = frechet_distance(own, reference());
+    result["details"]["frechet"] = {{"low", interval.low},
+                                    {"high", interval.high},
+                                    {"n", n},
+                                    {"protocol", concat("features of ", experiment_.evaluate().features, " against ",
+                                                        reference().size(0),
+                                                        " held-out examples; 95 % bootstrap interval over samples "
+                                                        "(resampling biases it upwards)")}};
+  }
+  return result;
+}
+
+double Evaluator::frechet_floor(std::int64_t n) {
+  return frechet_distance(features(examples(*experiment_.dataset(), n).data), reference());
+}
+
+double Evaluator::frechet_noise(std::int64_t n) {
+  std::vector<std::int64_t> shape = experiment_.data_spec().shape;
+  shape.insert(shape.begin(), n);
+  at::Tensor noise = at::empty(shape, at::kFloat);
+  fill_normal({noise.data_ptr<float>(), static_cast<std::size_t>(noise.numel())},
+              {experiment_.seed(), Purpose::kEvaluate, 0, 1, 0});
+  return frechet_distance(features(experiment_.codec()->decode(noise)), reference());
+}
+
+nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model) {
+  const DatasetPtr data = experiment.held_out();
+  if (!data) throw DataError("evaluate: accuracy needs a dataset with a test split.");
+  const Batch batch = examples(*data, data->size());
+  const Classifier& classifier = classifier_of(model, "the model");
+  const at::Tensor named = in_parts(batch.data, *experiment.codec(), model,
+                                    [&](const at::Tensor& x) { return classifier.logits(x).argmax(1); });
+  const auto right = named.eq(batch.condition.at("label")).sum().item<std::int64_t>();
+  const std::int64_t n = batch.data.size(0);
+  return {{"accuracy", static_cast<double>(right) / static_cast<double>(n)},
+          {"details", {{"accuracy", proportion(right, n, "held-out examples named rightly; 95 % Wilson interval")}}}};
+}
+
+}  // namespace thaw

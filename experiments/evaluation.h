@@ -1,0 +1,39 @@
+#pragma once
+// What samples are worth, measured by networks that had no part in making them.
+
+#include <nlohmann/json.hpp>
+
+#include "experiments/model_folder.h"
+
+namespace thaw {
+
+/// Measures raw samples with the networks and reference data an experiment names.
+class Evaluator {
+ public:
+  explicit Evaluator(const Experiment& experiment);
+
+  /// raw [n, ...] as the codec decodes, labels asked for (may be empty). {"class_agreement": .., "frechet": ..,
+  /// "details": {name: {low, high, n, protocol}}}, as far as the experiment asks for them.
+  nlohmann::json measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels);
+
+  /// The Frechet distance of n real training examples, and of n samples of noise, to the same reference.
+  double frechet_floor(std::int64_t n);
+  double frechet_noise(std::int64_t n);
+
+ private:
+  bool wants(const std::string& metric) const;
+  at::Tensor features(const at::Tensor& raw);
+  const at::Tensor& reference();
+
+  const Experiment& experiment_;
+  std::optional<LoadedModel> features_, judge_;
+  at::Tensor reference_;
+};
+
+/// Share of held-out examples a classifier names rightly.
+nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model);
+
+/// The raw examples [first, first + n) of a dataset, stacked.
+Batch examples(const Dataset& dataset, std::int64_t n);
+
+}  // namespace thaw

@@ -1,0 +1,204 @@
+#include "experiments/experiment.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "core/device.h"
+
+namespace thaw {
+
+namespace {
+
+const std::vector<std::string> kSections{"data_spec", "dataset", "codec",    "schedule", "objective", "backbone", "train",
+                                         "sampler",   "grid",    "guidance", "sampling", "evaluate",  "compare",  "report"};
+
+}  // namespace
+
+void apply_overrides(Config& config, const std::vector<std::string>& overrides) {
+  static const std::map<std::string, std::string> kShort{{"steps", "grid.steps"}, {"n", "evaluate.n"}};
+  for (const std::string& text : overrides) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw ConfigError(concat("command line: expected key=value, got \"", text, "\"."));
+    std::string key = text.substr(0, equals);
+    if (const auto found = kShort.find(key); found != kShort.end()) key = found->second;
+    config.set(key, text.substr(equals + 1));
+  }
+}
+
+Experiment::Experiment(Config config, const Catalog& catalog) : config_(std::move(config)), catalog_(&catalog) {
+  config_.forget_resolved();
+  read_top();
+  read_components();
+  read_evaluation();
+}
+
+void Experiment::read_top() {
+  const std::vector<Option> options{
+      {"seed", std::int64_t{1}, "of every random number", 0, 9e15},
+      {"device", std::string("auto"), "auto, cpu, cuda, cuda:1 ..."},
+      {"precision", std::string("auto"), "of networks", 0, 0, {"auto", "float32", "bfloat16", "float64"}}};
+  const Settings top = config_.read(options, "the top level", kSections);
+  seed_ = static_cast<std::uint64_t>(top.integer("seed"));
+  device_name_ = top.text("device");
+  precision_name_ = top.text("precision");
+  is_double_ = precision_name_ == "float64";
+}
+
+void Experiment::read_components() {
+  if (config_.has("data_spec")) {
+    const Settings spec = config_.section("data_spec").read(
+        std::vector<Option>{{"shape", std::vector<double>{}, "of an encoded sample", 1, 1e6, {}, true},
+                            {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9}},
+        "section data_spec");
+    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes")};
+  }
+  const Config dataset = config_.section("dataset");
+  catalog_->datasets.read(dataset, catalog_->datasets.find(dataset, "mnist"));
+  codec_ = catalog_->codecs.create(config_.section("codec"), "unit_range");
+  schedule_ = catalog_->schedules.create(config_.section("schedule"), "cosine");
+
+  const Config objective = config_.section("objective");
+  const auto& objective_entry = catalog_->objectives.find(objective, "denoising");
+  const Settings objective_settings = catalog_->objectives.read(objective, objective_entry);
+  objective_ = objective_entry.make(objective_settings, {catalog_->weightings, catalog_->level_samplers}, objective);
+  is_classifier_ = objective_entry.info.has_trait("classifier");
+  parameterisation_.schedule = schedule_;
+  if (!is_classifier_) {
+    parameterisation_.prediction = prediction_from_name(objective_settings.text("prediction"));
+    parameterisation_.sigma_data = objective_settings.number("sigma_data");
+    const auto& names = conditioning_names();
+    parameterisation_.conditioning = static_cast<Conditioning>(
+        std::find(names.begin(), names.end(), objective_settings.text("conditioning")) - names.begin());
+    if (refuses_alpha_zero(parameterisation_.prediction) && schedule_->reaches_alpha_zero())
+      objective_settings.fail("prediction", concat("\"", objective_settings.text("prediction"),
+                                                   "\" cannot start from alpha = 0 (schedule \"", schedule_->name(),
+                                                   "\" reaches it at t = ", format_double(schedule_->t_max()),
+                                                   "). Use \"v\" or \"data\"."));
+  }
+  const Config backbone = config_.section("backbone");
+  const auto& backbone_entry = catalog_->backbones.find(backbone, "unet");
+  catalog_->backbones.read(backbone, backbone_entry);
+  if (backbone_entry.info.has_trait("classifier") != is_classifier_)
+    backbone.fail("type", concat("backbone \"", backbone_entry.info.name, "\" does not go with objective \"",
+                                 objective_entry.info.name, "\": one classifies, the other does not."));
+
+  const Config train = config_.section("train");
+  train_ = train.read(train_options(), "section train", std::vector<std::string>{"optimizer", "ema"});
+  optimizer_ = optimizer_options_from(train.section("optimizer").read(optimizer_options(), "section train.optimizer"));
+  ema_decay_ = train.section("ema").read(ema_options(), "section train.ema").number("decay");
+}
+
+void Experiment::read_evaluation() {
+  solver_ = catalog_->samplers.create(config_.section("sampler"), "dpmpp_2m");
+  guidance_ = catalog_->guidance.create(config_.section("guidance"), "none");
+  if (!is_classifier_) solver_(grid());  // a sampler that cannot run on this grid says so now
+  const Settings sampling = config_.section("sampling").read(
+      std::vector<Option>{{"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1,
+                           1e6}},
+      "section sampling");
+  micro_batch_ = sampling.integer("micro_batch");
+  const Settings evaluate = config_.section("evaluate").read(
+      std::vector<Option>{{"n", std::int64_t{500}, "samples", 2, 1e7},
+                          {"metrics", std::vector<std::string>{}, "names", 0, 0,
+                           {"accuracy", "class_agreement", "frechet"}},
+                          {"features", std::string(), "model directory of the network whose features frechet compares"},
+                          {"judge", std::string(), "model directory of the classifier that recognises samples"}},
+      "section evaluate");
+  evaluate_ = {evaluate.integer("n"), evaluate.texts("metrics"), evaluate.text("features"), evaluate.text("judge")};
+  const auto wants = [&](const char* metric) {
+    return std::find(evaluate_.metrics.begin(), evaluate_.metrics.end(), metric) != evaluate_.metrics.end();
+  };
+  if (wants("frechet") && evaluate_.features.empty())
+    evaluate.fail("metrics", "frechet needs evaluate.features, a model directory.");
+  if (wants("class_agreement") && evaluate_.judge.empty())
+    evaluate.fail("metrics", "class_agreement needs evaluate.judge, a model directory.");
+  const Settings compare = config_.section("compare").read(
+      std::vector<Option>{
+          {"samplers", std::vector<std::string>{}, "names; none for no comparison", 0, 0, catalog_->samplers.names()},
+          {"evaluations", std::vector<double>{5, 10, 20, 50}, "network evaluations a sample", 1, 1e5},
+          {"n", std::int64_t{100}, "samples a cell", 2, 1e6}},
+      "section compare");
+  compare_ = {compare.texts("samplers"), compare.integers("evaluations"), compare.integer("n")};
+  title_ = config_.section("report")
+               .read(std::vector<Option>{{"title", std::string("Thaw"), "of the page"}}, "section report")
+               .text("title");
+}
+
+DatasetPtr Experiment::dataset() const {
+  if (!dataset_) dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
+  return dataset_;
+}
+
+DatasetPtr Experiment::held_out() const {
+  if (held_out_) return held_out_;
+  const Config section = config_.section("dataset");
+  const auto& entry = catalog_->datasets.find(section, "mnist");
+  const bool has_split = std::any_of(entry.info.options.begin(), entry.info.options.end(),
+                                     [](const Option& option) { return option.name == "split"; });
+  if (!has_split) return nullptr;
+  Settings settings = catalog_->datasets.read(section, entry);
+  settings.set("split", std::string("test"), settings.where("split"), false);
+  settings.set("range", std::vector<double>{}, settings.where("range"), false);
+  held_out_ = entry.make(settings);
+  return held_out_;
+}
+
+DataSpec Experiment::data_spec() const {
+  if (!spec_) {
+    const DatasetPtr data = dataset();
+    if (data->size() == 0) throw DataError("dataset: holds no examples.");
+    spec_ = DataSpec{codec_->encoded_shape(data->get(0).data.sizes().vec()), data->num_classes()};
+  }
+  return *spec_;
+}
+
+Model Experiment::make_model() const {
+  const c10::Device device = device_from_name(device_name_);
+  Model model{data_spec(), parameterisation_, nullptr, device,
+              is_double_ ? Precision::kFloat32 : precision_from_name(precision_name_, device)};
+  model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
+  move_weights(model.backbone->parameters(), device);
+  return model;
+}
+
+Solver Experiment::solver(const std::string& name) const {
+  if (config_.section("sampler").type("dpmpp_2m") == name) return solver_;
+  return catalog_->samplers.create(Config::empty(), name);
+}
+
+Grid Experiment::grid(std::int64_t steps) const {
+  const Config section = config_.section("grid");
+  const auto& entry = catalog_->grids.find(section, "trailing");
+  Settings settings = catalog_->grids.read(section, entry);
+  if (steps > 0) settings.set("steps", steps, settings.where("steps"), true);
+  return entry.make(settings, *schedule_);
+}
+
+TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder) const {
+  TrainJob job;
+  job.model = &model;
+  job.objective = objective_;
+  job.dataset = dataset();
+  job.codec = codec_;
+  job.seed = seed_;
+  job.steps = train_->integer("steps");
+  job.batch = train_->integer("batch");
+  job.micro_batch = train_->integer("micro_batch");
+  job.checkpoint_every = train_->integer("checkpoint_every");
+  job.preview_every = train_->integer("preview_every");
+  job.validate_every = train_->integer("validate_every");
+  job.log_every = train_->integer("log_every");
+  job.optimizer = optimizer_;
+  job.ema_decay = ema_decay_;
+  job.folder = folder;
+  if (job.validate_every > 0) job.held_out = held_out();
+  return job;
+}
+
+std::string Experiment::hash_of(std::span<const std::string> sections) const {
+  return content_hash(config_.resolved_of(sections));
+}
+
+}  // namespace thaw

@@ -1,0 +1,93 @@
+#pragma once
+// A configuration, checked and turned into the objects it names.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "core/model.h"
+#include "core/trainer.h"
+#include "experiments/catalog.h"
+
+namespace thaw {
+
+struct EvaluateSettings {
+  std::int64_t n = 500;
+  std::vector<std::string> metrics{};
+  std::string features{}, judge{};  // model directories
+};
+
+struct CompareSettings {
+  std::vector<std::string> samplers{};
+  std::vector<std::int64_t> evaluations{};
+  std::int64_t n = 100;
+};
+
+/// Everything a configuration says, in memory. Datasets are opened on first use.
+class Experiment {
+ public:
+  /// Checks every section and every name before anything is opened or computed. Throws ConfigError.
+  Experiment(Config config, const Catalog& catalog);
+
+  const Config& config() const { return config_; }
+  const Catalog& catalog() const { return *catalog_; }
+  std::uint64_t seed() const { return seed_; }
+  const std::string& title() const { return title_; }
+  bool is_classifier() const { return is_classifier_; }
+  const EvaluateSettings& evaluate() const { return evaluate_; }
+  const CompareSettings& compare() const { return compare_; }
+  std::int64_t micro_batch() const { return micro_batch_; }
+  bool is_double() const { return is_double_; }
+  const Settings& train_settings() const { return *train_; }
+
+  DatasetPtr dataset() const;   // training examples
+  DatasetPtr held_out() const;  // the split "test" where the dataset has one, else null
+  CodecPtr codec() const { return codec_; }
+  SchedulePtr schedule() const { return schedule_; }
+  ObjectivePtr objective() const { return objective_; }
+  Guidance guidance() const { return guidance_; }
+
+  /// Fresh weights on the experiment's device.
+  Model make_model() const;
+  DataSpec data_spec() const;
+
+  Solver solver() const { return solver_; }
+  Solver solver(const std::string& name) const;
+  Grid grid() const { return grid(0); }
+  Grid grid(std::int64_t steps) const;  // 0: as configured
+
+  TrainJob train_job(Model& model, const std::filesystem::path& folder) const;
+
+  /// Hash of what the outcome of a stage depends on.
+  std::string hash_of(std::span<const std::string> sections) const;
+
+ private:
+  void read_top();
+  void read_components();
+  void read_evaluation();
+
+  Config config_;
+  const Catalog* catalog_;
+  std::uint64_t seed_ = 0;
+  std::string title_, device_name_, precision_name_;
+  bool is_classifier_ = false, is_double_ = false;
+  SchedulePtr schedule_;
+  ObjectivePtr objective_;
+  CodecPtr codec_;
+  Guidance guidance_;
+  Solver solver_;
+  std::optional<Settings> train_;
+  OptimizerOptions optimizer_{};
+  double ema_decay_ = 0.999;
+  Parameterisation parameterisation_{};
+  EvaluateSettings evaluate_{};
+  CompareSettings compare_{};
+  std::int64_t micro_batch_ = 64;
+  mutable DatasetPtr dataset_, held_out_;
+  mutable std::optional<DataSpec> spec_;
+};
+
+/// Parses `key=value` overrides with the short forms of the command line (steps, sampler, n ...) into the config.
+void apply_overrides(Config& config, const std::vector<std::string>& overrides);
+
+}  // namespace thaw

@@ -1,0 +1,19 @@
+#include <cstdio>
+#include <exception>
+
+#include "core/base/error.h"
+#include "core/base/stop.h"
+#include "experiments/commands.h"
+
+int main(int count, char** arguments) {
+  try {
+    thaw::install_stop_handlers();
+    return thaw::run_command(thaw::parse_command_line(count, arguments));
+  } catch (const thaw::Error& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "a defect of thaw, please report it: %s\n", error.what());
+    return static_cast<int>(thaw::ExitCode::kBug);
+  }
+}

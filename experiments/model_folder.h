@@ -1,0 +1,24 @@
+#pragma once
+// A model directory of ours: thaw.yaml, model.safetensors, card.md.
+
+#include <filesystem>
+
+#include "experiments/experiment.h"
+
+namespace thaw {
+
+struct LoadedModel {
+  std::unique_ptr<Experiment> experiment;
+  Model model;
+};
+
+/// Opens a model directory, a run folder (its model/), or a configuration (fresh weights are refused: DataError).
+/// `overrides` are applied to its configuration.
+LoadedModel open_model(const std::filesystem::path& path, const Catalog& catalog,
+                       const std::vector<std::string>& overrides = {});
+
+/// Writes a model directory; `type` of the weights is float32 or float16. card.md carries `facts`.
+void save_model(const std::filesystem::path& folder, const Experiment& experiment, const Model& model,
+                const std::string& type, const std::vector<std::pair<std::string, std::string>>& facts);
+
+}  // namespace thaw

@@ -1,0 +1,44 @@
+#pragma once
+// train -> sample -> evaluate -> compare -> report in a run folder, each stage skipped where its outcome stands.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "experiments/experiment.h"
+#include "experiments/sampling.h"
+
+namespace thaw {
+
+struct PipelineOptions {
+  std::filesystem::path folder;
+  std::string command;             // as typed, for the record
+  std::vector<std::string> stages{"train", "sample", "evaluate", "compare", "report"};
+};
+
+/// Prints what each stage found to stdout. Throws as the stages do; what is done stays done.
+void run_pipeline(const Experiment& experiment, const PipelineOptions& options);
+
+/// The facts of a finished run that a model card carries.
+std::vector<std::pair<std::string, std::string>> card_facts(const Experiment& experiment,
+                                                            const std::filesystem::path& folder);
+
+/// Pictures of samples for people: the forward and reverse process and a sheet a class, with pictures/index.json.
+void write_pictures(const Experiment& experiment, const Model& model, const at::Tensor& raw,
+                    const std::vector<std::int64_t>& labels, const std::filesystem::path& folder);
+
+/// Samples as they come into <path>: arr_0 uint8 channels last, arr_1 labels; memory does not grow with n.
+void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
+                  const std::filesystem::path& path);
+
+struct Samples {
+  at::Tensor raw;  // uint8, channels first
+  std::vector<std::int64_t> labels{};
+};
+/// Throws DataError when the file is not what save_samples writes.
+Samples read_samples(const std::filesystem::path& path);
+
+/// program, commit, libtorch, device ... as environment.json.
+void write_environment(const Model& model, const std::filesystem::path& folder, const std::string& command);
+
+}  // namespace thaw

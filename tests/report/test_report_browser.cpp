@@ -1,0 +1,152 @@
+// The page in a real browser: it checks itself where its address ends in #selftest and leaves the counts on <body>.
+
+#include <csignal>
+#include <iostream>
+
+#include "experiments/report.h"
+#include "tests/catch.h"
+#include "tests/report/browser.h"
+#include "tests/report/run_folder.h"
+
+using namespace thaw;
+using test::RunFolder;
+
+namespace {
+
+bool has_browser() {
+  std::signal(SIGPIPE, SIG_IGN);  // a browser that dies is reported by the failing write
+  if (test::has_chromium()) return true;
+  // ctest reads this line (SKIP_REGULAR_EXPRESSION).
+  std::cout << "SKIPPED: chromium is not installed" << std::endl;
+  CATCH_WARN("SKIPPED: chromium is not installed");
+  return false;
+}
+
+struct Visit {
+  nlohmann::json counts;  // of the page's own check
+  std::string console;
+
+  std::string count(const std::string& name) const { return counts.value(name, "absent"); }
+};
+
+Visit visit(const RunFolder& run, const std::string& page = "report.html") {
+  test::Browser browser(run.path() / "profile");
+  browser.visit(concat("file://", run.path().string(), "/", page, "#selftest"),
+                "document.body.dataset.selftest === 'done'");
+  return {browser.evaluate("({...document.body.dataset})"), browser.console()};
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("in a browser every picture decodes, sliders and read-outs work, and nothing fails",
+                "[report][browser]") {
+  if (!has_browser()) return;
+  const RunFolder run;
+  run.fill();
+  write_report(run.path());
+  const Visit seen = visit(run);
+  CATCH_CAPTURE(seen.counts.dump(), seen.console);
+  CATCH_REQUIRE(seen.count("selftest") == "done");
+  CATCH_CHECK(seen.count("images") == "14");  // 12 and the two enlarged ones above the sliders
+  CATCH_CHECK(seen.count("imagesDecoded") == "14");
+  CATCH_CHECK(seen.count("sliders") == "2");
+  CATCH_CHECK(seen.count("slidersMoved") == "2");
+  CATCH_CHECK(seen.count("plots") == "8");  // loss, rate, norm, levels; two figures against evaluations and seconds
+  CATCH_CHECK(seen.count("plotsRead") == "8");
+  CATCH_CHECK(seen.count("errors") == "0");
+  CATCH_CHECK(seen.console.empty());
+}
+
+CATCH_TEST_CASE("in a browser hostile names neither run nor load anything, and sounds play", "[report][browser]") {
+  if (!has_browser()) return;
+  const std::string attack = "</script></svg><img src=x onerror=alert(1)><script>throw 1</script>\\\"'&";
+  const RunFolder run;
+  run.put("environment.json", concat("{\"command\": \"", attack, "\"}"));
+  run.put("metrics.json",
+          concat("{\"", attack, "\": 1.5, \"compare\": {\"quality\": \"", attack, "\", \"cells\": [{\"sampler\": \"",
+                 attack, "\", \"evaluations\": 5, \"", attack, "\": 0.5}, {\"sampler\": \"", attack,
+                 "\", \"evaluations\": 9, \"", attack, "\": 0.75}]}}"));
+  run.put("pictures/index.json", concat("{\"samples\": [{\"file\": \"a.wav\", \"caption\": \"", attack, "\"}]}"));
+  run.put("pictures/a.wav", test::tiny_wav());
+  write_report(run.path());
+  const Visit seen = visit(run);
+  CATCH_CAPTURE(seen.counts.dump(), seen.console);
+  CATCH_REQUIRE(seen.count("selftest") == "done");
+  CATCH_CHECK(seen.count("images") == "0");
+  CATCH_CHECK(seen.count("media") == "1");
+  CATCH_CHECK(seen.count("mediaPlayed") == "1");
+  CATCH_CHECK(seen.count("plotsRead") == "1");
+  CATCH_CHECK(seen.count("errors") == "0");
+  CATCH_CHECK(seen.console.empty());
+}
+
+CATCH_TEST_CASE("the page's own check sees a picture that does not decode and a script that fails",
+                "[report][browser]") {
+  if (!has_browser()) return;
+  const RunFolder run;
+  run.fill();
+  std::string broken = test::tiny_png(50);
+  run.put("pictures/s0.png", broken.substr(0, broken.size() - 40));  // the header stands, the pixels are cut off
+  write_report(run.path());
+  run.put("probe.html",
+          test::replaced(run.text("report.html"), "</main>", "</main><script>throw new Error('probe')</script>"));
+  const Visit seen = visit(run, "probe.html");
+  CATCH_CAPTURE(seen.counts.dump(), seen.console);
+  CATCH_REQUIRE(seen.count("selftest") == "done");
+  CATCH_CHECK(seen.count("images") == "14");
+  CATCH_CHECK(seen.count("imagesDecoded") == "13");
+  CATCH_CHECK(seen.count("errors") == "2");  // the picture and the script
+  CATCH_CHECK(seen.console.find("probe") != std::string::npos);
+}
+
+CATCH_TEST_CASE("keys step through the reverse process, the pointer reads plots, a click enlarges",
+                "[report][browser]") {
+  if (!has_browser()) return;
+  const RunFolder run;
+  run.fill();
+  write_report(run.path());
+  test::Browser browser(run.path() / "profile");
+  browser.visit(concat("file://", run.path().string(), "/report.html"), "document.readyState === 'complete'");
+  const auto press = [&](const char* key, int code) {
+    for (const char* type : {"keyDown", "keyUp"})
+      browser.call("Input.dispatchKeyEvent",
+                   {{"type", type}, {"key", key}, {"code", key}, {"windowsVirtualKeyCode", code}});
+  };
+  // Puts the middle of an element under the pointer.
+  const auto mouse = [&](const char* type, const std::string& selector) {
+    const auto at =
+        browser.evaluate(concat("(() => { const e = document.querySelector('", selector,
+                                "'); e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = "
+                                "e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"));
+    browser.call("Input.dispatchMouseEvent",
+                 {{"type", type}, {"x", at[0]}, {"y", at[1]}, {"button", "left"}, {"clickCount", 1}});
+  };
+
+  const std::string shown =
+      "[document.querySelector('[for=reverse-slider]').textContent, [...document.querySelectorAll("
+      "'#reverse ~ .stepper .frames img')].findIndex(i => i.src === document.querySelector("
+      "'#reverse ~ .stepper .stage img').src)]";
+  CATCH_CHECK(browser.evaluate(shown).dump() == R"(["step 2",2])");
+  browser.evaluate("document.querySelector('#reverse-slider').focus()");
+  press("ArrowLeft", 37);
+  CATCH_CHECK(browser.evaluate(shown).dump() == R"(["step 1",1])");
+  press("Home", 36);
+  CATCH_CHECK(browser.evaluate(shown).dump() == R"(["noise",0])");
+
+  CATCH_CHECK(browser.evaluate("document.querySelector('.readout').hidden") == true);
+  mouse("mouseMoved", "[data-plot=x]");
+  const std::string readout = browser.evaluate("document.querySelector('.readout').textContent");
+  CATCH_CAPTURE(readout);
+  CATCH_CHECK(readout.find("step 4\nloss 0.25, smoothed ") ==
+              0);  // the middle of steps 1 to 8, and the validation there
+  CATCH_CHECK(readout.find("held-out loss 0.31") != std::string::npos);
+
+  mouse("mousePressed", "#samples ~ .media img");
+  mouse("mouseReleased", "#samples ~ .media img");
+  CATCH_CHECK(browser.evaluate("document.querySelector('dialog').open") == true);
+  CATCH_CHECK(browser.evaluate("document.querySelector('dialog img').src === document.querySelector('#samples ~ .media "
+                               "img').src") == true);
+  press("Escape", 27);
+  CATCH_CHECK(browser.evaluate("document.querySelector('dialog').open") == false);
+  CATCH_CHECK(browser.console().empty());
+}
