@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <sstream>
 
 #include <ATen/ATen.h>
@@ -15,6 +16,7 @@
 #include "core/base/stop.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "core/io/tensorboard.h"
 #include "core/nn/layers.h"
 
 namespace thaw {
@@ -31,6 +33,17 @@ bool is_out_of_memory(const std::exception& error) {
   return std::string_view(error.what()).find("can't allocate memory") != std::string_view::npos;
 }
 
+// Size and channels from the IHDR chunk of a PNG of our own (gray or RGB).
+EventImage event_image(std::string png) {
+  const auto number = [&](std::size_t at) {
+    int value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(png.at(at + i));
+    return value;
+  };
+  const int width = number(16), height = number(20), channels = png.at(25) == 2 ? 3 : 1;
+  return {std::move(png), width, height, channels};
+}
+
 class Training {
  public:
   explicit Training(const TrainJob& job)
@@ -40,7 +53,8 @@ class Training {
         optimizer_(weights_, job.optimizer),
         average_(weights_, job.ema_decay),
         micro_batch_(job.micro_batch > 0 ? std::min(job.micro_batch, job.batch) : job.batch),
-        log_(job.folder / "metrics.jsonl") {}
+        log_(job.folder / "metrics.jsonl"),
+        events_(job.folder / "events") {}
 
   void run() {
     const std::int64_t start = resume();
@@ -81,6 +95,7 @@ class Training {
     // Lines of steps after the checkpoint will be written again.
     const std::int64_t step = found ? found->step : 0;
     trim_log(step);
+    events_.rewrite_up_to(step);
     if (!found) return 0;
     assign(all_state(), found->tensors, (job_.folder / "checkpoints").string());
     seconds_before_ = found->seconds;
@@ -151,7 +166,14 @@ class Training {
                               (job_.folder / "checkpoints").string(), "."));
   }
 
-  void log_step(std::int64_t done, double loss, const Progress& progress) const {
+  void scalar(const char* tag, std::int64_t done, double value) {
+    events_.scalar(tag, done, static_cast<double>(std::time(nullptr)), static_cast<float>(value));
+  }
+
+  void log_step(std::int64_t done, double loss, const Progress& progress) {
+    scalar("loss", done, loss);
+    scalar("learning_rate", done, last_rate_);
+    scalar("grad_norm", done, last_norm_);
     append_line(log_, nlohmann::json{{"step", done},
                                      {"loss", loss},
                                      {"learning_rate", last_rate_},
@@ -162,7 +184,7 @@ class Training {
   }
 
   // The loss of the EMA weights on fixed held-out examples with fixed noise, level by level.
-  void validate(std::int64_t done, const Progress& progress) const {
+  void validate(std::int64_t done, const Progress& progress) {
     const auto* denoising = dynamic_cast<const DenoisingObjective*>(job_.objective.get());
     if (!job_.held_out || denoising == nullptr) return;
     const c10::NoGradGuard no_grad;
@@ -190,6 +212,7 @@ class Training {
       by_level.push_back({{"lambda", level.lambda()}, {"loss", loss}});
       total += loss / kValidationLevels;
     }
+    scalar("validation_loss", done, total);
     append_line(log_, nlohmann::json{{"step", done},
                                      {"validation_loss", total},
                                      {"validation_by_level", by_level},
@@ -197,10 +220,13 @@ class Training {
                           .dump());
   }
 
-  void preview(std::int64_t done) const {
+  void preview(std::int64_t done) {
     if (!job_.preview) return;
     const SwappedWeights swapped(weights_, average_.tensors());
-    append_line(log_, nlohmann::json{{"step", done}, {"preview", job_.preview(done)}}.dump());
+    const std::string file = job_.preview(done);
+    append_line(log_, nlohmann::json{{"step", done}, {"preview", file}}.dump());
+    if (file.ends_with(".png"))
+      events_.image("preview", done, static_cast<double>(std::time(nullptr)), event_image(read_file(job_.folder / file)));
   }
 
   void save(std::int64_t done, const Progress& progress) const {
@@ -216,6 +242,7 @@ class Training {
   WeightAverage average_;
   std::int64_t micro_batch_;
   std::filesystem::path log_;
+  EventWriter events_;
   double seconds_before_ = 0, last_norm_ = 0, last_rate_ = 0;
 };
 

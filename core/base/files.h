@@ -42,6 +42,9 @@ class AtomicFile {
 /// Appends one line and a newline in a single write call.
 void append_line(const std::filesystem::path& path, std::string_view line);
 
+/// Appends the bytes in a single write call.
+void append_bytes(const std::filesystem::path& path, std::string_view bytes);
+
 /// Cuts a file down to `bytes` (a log whose tail is newer than the checkpoint resumed from).
 void truncate_file(const std::filesystem::path& path, std::uint64_t bytes);
 

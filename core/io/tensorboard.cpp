@@ -16,9 +16,6 @@
 
 namespace thaw {
 
-// core/base/files.cpp
-void append_bytes(const std::filesystem::path& path, std::string_view bytes);
-
 namespace {
 
 namespace fs = std::filesystem;

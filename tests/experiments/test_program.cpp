@@ -62,7 +62,7 @@ CATCH_TEST_CASE("the main job in small trains, samples, measures, compares and r
   CATCH_REQUIRE(first.code == 0);
   for (const char* file : {"config.resolved.yaml", "environment.json", "metrics.jsonl", "metrics.json", "report.html",
                            "model/model.safetensors", "model/thaw.yaml", "model/card.md", "samples/samples.npz",
-                           "pictures/index.json", "previews/step_0000006.png", "checkpoints/step_0000012.safetensors"})
+                           "pictures/index.json", "previews/step_0000006.png", "events", "checkpoints/step_0000012.safetensors"})
     CATCH_CHECK(fs::exists(fs::path(run) / file));
 
   const nlohmann::json metrics = json_of(fs::path(run) / "metrics.json");
