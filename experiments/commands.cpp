@@ -54,11 +54,10 @@ std::int64_t take_integer(CommandLine& line, const std::string& key, std::int64_
 }
 
 // `thaw run`, `thaw train`: a configuration file into a run folder.
-int run_stages(CommandLine line, std::vector<std::string> stages) {
+int run_stages(CommandLine line, const Catalog& catalog, std::vector<std::string> stages) {
   expect_flags(line, {"fresh"});
   const fs::path path = only_path(line, "configuration file");
   const std::string out = take_setting(line, "out", (fs::path("runs") / path.stem()).string());
-  const Catalog catalog = make_catalog();
   Config config = Config::load(path);
   apply_overrides(config, line.settings);
   const Experiment experiment(std::move(config), catalog);
@@ -72,12 +71,11 @@ int run_stages(CommandLine line, std::vector<std::string> stages) {
   return 0;
 }
 
-int command_sample(CommandLine line) {
+int command_sample(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const std::string path = only_path(line, "model directory or run folder");
   const fs::path out = take_setting(line, "out", "samples");
   const std::int64_t n = take_integer(line, "n", 16, 1), label = take_integer(line, "label", -1, 0);
-  const Catalog catalog = make_catalog();
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   if (loaded.experiment->is_classifier()) throw DataError(concat(path, ": is a classifier; it gives no samples."));
   SampleRequest request = make_request(*loaded.experiment, n, label);
@@ -98,12 +96,11 @@ int command_sample(CommandLine line) {
   return 0;
 }
 
-int command_compare(CommandLine line) {
+int command_compare(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const fs::path path = only_path(line, "model directory or run folder");
   const fs::path out = take_setting(line, "out", (fs::path("runs") / concat("compare_", path.filename().string())).string());
   if (const std::string n = take_setting(line, "n"); !n.empty()) line.settings.push_back("compare.n=" + n);
-  const Catalog catalog = make_catalog();
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   if (loaded.experiment->compare().samplers.empty())
     throw ConfigError("compare.samplers: names nothing to compare; for example compare.samplers=[ddim,heun].");
@@ -130,7 +127,7 @@ int command_compare(CommandLine line) {
   return 0;
 }
 
-int command_pack(CommandLine line) {
+int command_pack(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const fs::path path = only_path(line, "run folder");
   const fs::path out = take_setting(line, "out");
@@ -138,14 +135,13 @@ int command_pack(CommandLine line) {
   if (out.empty()) throw ConfigError("command line: thaw pack needs out=FOLDER.");
   if (type != "float16" && type != "float32")
     throw ConfigError(concat("command line: type: unknown value \"", type, "\". Known: float16, float32."));
-  const Catalog catalog = make_catalog();
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   save_model(out, *loaded.experiment, loaded.model, type, card_facts(*loaded.experiment, path));
   std::printf("%s\n", out.c_str());
   return 0;
 }
 
-int command_forward(CommandLine line) {
+int command_forward(CommandLine line, const Catalog&) {
   expect_flags(line, {});
   const fs::path folder = only_path(line, "model directory");
   const fs::path in = take_setting(line, "in"), out = take_setting(line, "out");
@@ -156,7 +152,7 @@ int command_forward(CommandLine line) {
   return run_forward(folder, in, out);
 }
 
-int command_report(CommandLine line) {
+int command_report(CommandLine line, const Catalog&) {
   expect_flags(line, {});
   const fs::path folder = only_path(line, "run folder");
   write_report(folder);
@@ -164,9 +160,8 @@ int command_report(CommandLine line) {
   return 0;
 }
 
-int command_list(CommandLine line) {
+int command_list(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
-  const Catalog catalog = make_catalog();
   const bool is_terminal = isatty(STDOUT_FILENO) == 1;
   std::vector<std::string> plurals;
   for (const Kind& kind : kinds(catalog)) plurals.push_back(kind.plural);
@@ -201,10 +196,9 @@ void describe(const std::string& plural, const EntryInfo& entry) {
   }
 }
 
-int command_describe(CommandLine line) {
+int command_describe(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const std::string name = only_path(line, "name");
-  const Catalog catalog = make_catalog();
   std::vector<std::string> known;
   bool is_found = false;
   for (const Kind& kind : kinds(catalog))
@@ -230,7 +224,7 @@ int command_describe(CommandLine line) {
   return 0;
 }
 
-int command_doctor(CommandLine line) {
+int command_doctor(CommandLine line, const Catalog&) {
   expect_flags(line, {});
   const c10::Device device = device_from_name("auto");
   std::printf("thaw       %s %s%s\n", std::string(version()).c_str(), std::string(git_commit()).substr(0, 12).c_str(),
@@ -247,7 +241,7 @@ int command_doctor(CommandLine line) {
   return 0;
 }
 
-int command_help(const CommandLine&) {
+int command_help(const CommandLine&, const Catalog&) {
   std::printf(
       "thaw run CONFIG [a.b=v ...] [--fresh]   train, sample, evaluate, compare, report; skips what stands\n"
       "thaw train CONFIG [a.b=v ...]           training alone\n"
@@ -299,11 +293,15 @@ std::string take_setting(CommandLine& line, const std::string& key, const std::s
   return fallback;
 }
 
-int run_command(CommandLine line) {
-  using Command = std::function<int(CommandLine)>;
+int run_command(CommandLine line, const Catalog& catalog) {
+  using Command = std::function<int(CommandLine, const Catalog&)>;
   const std::map<std::string, Command> commands{
-      {"run", [](CommandLine own) { return run_stages(std::move(own), PipelineOptions{}.stages); }},
-      {"train", [](CommandLine own) { return run_stages(std::move(own), {"train"}); }},
+      {"run",
+       [](CommandLine own, const Catalog& known) {
+         return run_stages(std::move(own), known, PipelineOptions{}.stages);
+       }},
+      {"train",
+       [](CommandLine own, const Catalog& known) { return run_stages(std::move(own), known, {"train"}); }},
       {"sample", command_sample},
       {"compare", command_compare},
       {"report", command_report},
@@ -320,7 +318,7 @@ int run_command(CommandLine line) {
     throw ConfigError(concat("command line: unknown command \"", line.verb, "\".", did_you_mean(line.verb, known),
                              " Known: ", join(known, ", "), "."));
   }
-  return found->second(std::move(line));
+  return found->second(std::move(line), catalog);
 }
 
 }  // namespace thaw

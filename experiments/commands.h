@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/catalog.h"
+
 namespace thaw {
 
 /// What was typed, taken apart: `key=value` changes results, `--flag` changes behaviour.
@@ -19,7 +21,9 @@ CommandLine parse_command_line(int count, const char* const* arguments);
 /// Takes `key` out of the settings; its value, or `fallback`.
 std::string take_setting(CommandLine& line, const std::string& key, const std::string& fallback = "");
 
-/// Runs the verb. Returns the exit code for verbs that measure; throws Error for everything a person can mend.
-int run_command(CommandLine line);
+/// Runs the verb with the components of `catalog`: make_catalog() and what a program of yours adds to it.
+///
+/// Returns the exit code for verbs that measure; throws Error for everything a person can mend.
+int run_command(CommandLine line, const Catalog& catalog);
 
 }  // namespace thaw

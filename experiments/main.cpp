@@ -8,7 +8,7 @@
 int main(int count, char** arguments) {
   try {
     thaw::install_stop_handlers();
-    return thaw::run_command(thaw::parse_command_line(count, arguments));
+    return thaw::run_command(thaw::parse_command_line(count, arguments), thaw::make_catalog());
   } catch (const thaw::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.code());

@@ -14,4 +14,8 @@ fi
 cmake -S "$root/examples/out-of-tree" -B "$place/build" -G Ninja "-DCMAKE_PREFIX_PATH=$place/prefix" \
   -DCMAKE_BUILD_TYPE=Release
 cmake --build "$place/build"
-"$place/build/out_of_tree"
+"$place/build/out_of_tree" list samplers | grep -x ddim
+# An own dataset and an own backbone through the whole pipeline.
+"$place/build/out_of_tree" list backbones | grep -x plain
+"$place/build/out_of_tree" run "$root/examples/out-of-tree/checkers.yaml" "out=$place/run"
+test -s "$place/run/report.html" && test -s "$place/run/model/model.safetensors"
