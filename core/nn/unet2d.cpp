@@ -71,7 +71,7 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
     throw ConfigError(concat("backbone.multipliers: ", halvings + 1, " levels halve the size ", halvings,
                              " times, but ", options_.size, " does not divide by 2 that often."));
   if (options_.num_classes > 0)
-    label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 0.02);
+    label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 1.0);
   channels_ = options_.width * options_.multipliers.front();
   size_ = options_.size;
   in_ = Conv2d(scope / "in", options_.in_channels, channels_, 3);
