@@ -25,16 +25,11 @@ double Parameterisation::noise_number(const Level& level) const {
   return 0.0;
 }
 
-namespace {
-
-// [N] float32 shaped to multiply [N, ...].
 at::Tensor per_sample(const std::vector<float>& values, const at::Tensor& like) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
   shape[0] = static_cast<std::int64_t>(values.size());
   return at::tensor(values, at::kFloat).reshape(shape).to(like.device(), like.scalar_type());
 }
-
-}  // namespace
 
 at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition) const {
   std::vector<float> in, noise;

@@ -47,6 +47,9 @@ struct Model {
   Denoiser denoiser(Condition condition) const;
 };
 
+/// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device.
+at::Tensor per_sample(const std::vector<float>& values, const at::Tensor& like);
+
 /// Moves weights to a device, in place.
 void move_weights(const Parameters& parameters, const c10::Device& device);
 

@@ -22,12 +22,6 @@ double level_normal(const StepContext& context, std::int64_t i) {
   return normal({context.seed, Purpose::kTrainLevel, sample, 1, 0}, 0);
 }
 
-at::Tensor column(const std::vector<float>& values, const at::Tensor& like) {
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
-  shape[0] = static_cast<std::int64_t>(values.size());
-  return at::tensor(values, at::kFloat).reshape(shape).to(like.device());
-}
-
 }  // namespace
 
 void register_level_samplers(LevelSamplerRegistry& registry) {
@@ -107,8 +101,8 @@ at::Tensor DenoisingObjective::loss_at(const Model& model, const at::Tensor& x0,
     weight.push_back(static_cast<float>(weighting_->on_output(levels[n], k, p.sigma_data)));
   }
   eps = eps.to(x0.device());
-  const at::Tensor x = x0 * column(alpha, x0) + eps * column(sigma, x0);
-  const at::Tensor target = x0 * column(on_x0, x0) + eps * column(on_eps, x0);
+  const at::Tensor x = x0 * per_sample(alpha, x0) + eps * per_sample(sigma, x0);
+  const at::Tensor target = x0 * per_sample(on_x0, x0) + eps * per_sample(on_eps, x0);
   const at::Tensor error = model.output(x, levels, condition) - target;
   return error.square().flatten(1).mean(1) * at::tensor(weight, at::kFloat).to(x0.device());
 }
