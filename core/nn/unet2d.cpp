@@ -129,11 +129,13 @@ void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
       skips.pop_back();
       channels_ = width;
     }
-    if (level > 0) {
-      up_.push_back({ResidualBlock(scope / up_.size(), channels_, channels_, embedding_, Resample::kUp,
-                                   options_.dropout, num_layers_++),
+    if (level > 0) {  // already as narrow as the level above: at the input's size a wide block costs the most
+      const std::int64_t above = options_.width * options_.multipliers[level - 1];
+      up_.push_back({ResidualBlock(scope / up_.size(), channels_, above, embedding_, Resample::kUp, options_.dropout,
+                                   num_layers_++),
                      std::nullopt});
       takes_skip_.push_back(false);
+      channels_ = above;
       size_ *= 2;
     }
   }
