@@ -38,14 +38,13 @@ endfunction()
 
 thaw_dependency(nlohmann_json HEADER nlohmann/json.hpp PACKAGE nlohmann-json3-dev)
 thaw_dependency(boost HEADER boost/version.hpp PACKAGE libboost-dev)
-# Only gzip and mapped files are used, so a static archive of Iostreams needs zlib and none of bzip2, lzma, zstd.
-thaw_dependency(boost_iostreams HEADER boost/iostreams/filter/gzip.hpp LIBRARY boost_iostreams
+# Only mapped files are used, so a static archive of Iostreams needs none of zlib, bzip2, lzma, zstd.
+thaw_dependency(boost_iostreams HEADER boost/iostreams/device/mapped_file.hpp LIBRARY boost_iostreams
   PACKAGE libboost-iostreams-dev)
 thaw_dependency(yaml_cpp HEADER yaml-cpp/yaml.h LIBRARY yaml-cpp PACKAGE libyaml-cpp-dev)
 thaw_dependency(xxhash HEADER xxhash.h LIBRARY xxhash PACKAGE libxxhash-dev)
 thaw_dependency(zlib HEADER zlib.h LIBRARY z PACKAGE zlib1g-dev)
 thaw_dependency(eigen HEADER Eigen/Core SUBFOLDER eigen3 PACKAGE libeigen3-dev)
-thaw_dependency(cli11 HEADER CLI/CLI.hpp PACKAGE libcli11-dev)
 
 if(THAW_MEDIA AND NOT TARGET ThawDep::libav)
   find_package(PkgConfig QUIET)
@@ -53,7 +52,7 @@ if(THAW_MEDIA AND NOT TARGET ThawDep::libav)
     thaw_dependency_missing("pkg-config" pkg-config)
   endif()
   add_library(ThawDep::libav INTERFACE IMPORTED)
-  foreach(part libavformat libavcodec libswscale libswresample libavutil sndfile)
+  foreach(part libavcodec libswscale libavutil sndfile)
     pkg_check_modules(THAW_${part} QUIET IMPORTED_TARGET ${part})
     if(NOT THAW_${part}_FOUND)
       set(package ${part}-dev)

@@ -9,6 +9,7 @@
 
 #include "core/base/registry.h"
 #include "core/condition.h"
+#include "core/math/level.h"
 #include "core/nn/parameters.h"
 
 namespace thaw {
@@ -26,9 +27,16 @@ class Backbone {
   /// Returns the raw output F, of x's shape (twice the channels where a variance is learned).
   virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const = 0;
   virtual const Parameters& parameters() const = 0;
+  /// What its samples look like, of backbones with the trait "own_shape".
+  virtual DataSpec own_spec() const { return {}; }
+  /// x0 of x [N, ...] at a level, in x's own type, of models that know it in closed form; undefined of networks.
+  virtual at::Tensor exact_x0(const at::Tensor&, const Level&) const { return {}; }
 };
 
-/// Weights start as pure functions of (seed, name).
+/// Weights start as pure functions of (seed, name). Traits of entries:
+///   "classifier"   gives logits, not x0
+///   "pretrained"   brings its weights along; needs no training
+///   "own_shape"    knows the shape of its samples without data
 using BackboneRegistry = Registry<std::unique_ptr<Backbone>, const DataSpec&, std::uint64_t>;
 
 }  // namespace thaw

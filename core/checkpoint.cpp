@@ -72,8 +72,8 @@ std::vector<std::int64_t> steps_in(const fs::path& folder) {
 void expect_config(const nlohmann::json& record, const fs::path& folder, const std::string& config_hash) {
   if (record.at("config") != config_hash)
     throw ConfigError(concat(folder.string(),
-                             ": was written under another configuration. Use --fresh to start anew, or out= for "
-                             "another folder."));
+                             ": was written under another configuration, or its data has changed since. Use --fresh to "
+                             "start anew, or out= for another folder."));
 }
 
 }  // namespace
@@ -123,6 +123,7 @@ void save_checkpoint(const fs::path& folder, const TrainState& state, const std:
   const nlohmann::json json{{"step", state.step},
                             {"seconds", state.seconds},
                             {"config", config_hash},
+                            {"micro_batch", state.micro_batch},
                             {"content", content_hash(read_file(tensors))}};
   write_file(checkpoint_path(folder, state.step, ".json"), json.dump(2) + "\n");
 }
@@ -135,7 +136,8 @@ std::optional<TrainState> load_newest_checkpoint(const fs::path& folder, const s
       if (json.at("content") != content_hash(read_file(tensors)))
         throw DataError(concat(tensors.string(), ": is not what was written (its hash differs)."));
       expect_config(json, folder, config_hash);
-      return TrainState{step, json.at("seconds").get<double>(), load_tensors(tensors).tensors};
+      return TrainState{step, json.at("seconds").get<double>(), load_tensors(tensors).tensors,
+                        json.value("micro_batch", std::int64_t{0})};
     } catch (const DataError& error) {
       std::fprintf(stderr, "%s Trying the one before.\n", error.what());
     } catch (const nlohmann::json::exception& error) {

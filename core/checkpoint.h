@@ -30,6 +30,7 @@ struct TrainState {
   std::int64_t step = 0;
   double seconds = 0.0;  // of training so far
   NamedTensors tensors{};
+  std::int64_t micro_batch = 0;  // in use; 0 in records that do not say
 };
 
 /// run/checkpoints/step_0000100.safetensors, then .json with its content hash: only a pair whose hash agrees counts.

@@ -23,6 +23,8 @@ class Dataset {
   /// A pure function of the index, thread-safe.
   virtual Example get(std::int64_t index) const = 0;
   virtual std::int64_t num_classes() const { return 0; }
+  /// What the examples are read from: a finished stage whose data has changed since is done again.
+  virtual std::vector<std::filesystem::path> files() const { return {}; }
 };
 using DatasetPtr = std::shared_ptr<const Dataset>;
 using DatasetRegistry = Registry<DatasetPtr>;

@@ -8,20 +8,46 @@
 #include "core/base/registry.h"
 #include "core/latent.h"
 #include "core/math/level.h"
+#include "core/math/path.h"
 
 namespace thaw {
 
 /// What a denoiser is asked to condition on. Several branches of one query go through the network as one batch.
 enum class Branch { kConditional, kUnconditional };
 
+/// What is asked for beside the x0 estimate; see Estimate.
+struct Wanted {
+  bool raw = false;
+  bool unguided = false;
+  bool variance = false;
+  bool velocity = false;
+};
+
 struct Query {
   Level at;
   std::optional<Level> target{};  // second time of flow-map networks
   std::vector<Branch> branches{Branch::kConditional};
+  Wanted wanted{};
+  /// Not empty: x holds the batch once a lane, one lane after the other, each at its own level; `at` is then NaN, so
+  /// that whoever does not look here is found out. Conditions repeat from lane to lane.
+  std::vector<Level> lanes{};
 };
 
-/// The x0 estimates, one a branch, in the order asked.
-using Outputs = std::vector<Latent>;
+/// An answer: the x0 estimate, and what was wanted where there is something to tell.
+struct Estimate {
+  Latent data;
+  std::optional<Latent> raw{};       // before thresholding; absent where nothing was thresholded
+  std::optional<Latent> unguided{};  // of the unconditional branch, evaluated for this even where its weight is 0
+  std::optional<Latent> variance{};  // learned variance, v in [-1, 1] of Nichol and Dhariwal 2021
+  std::optional<Latent> velocity{};  // d x / d time on the path
+
+  Estimate() = default;
+  Estimate(Latent x0) : data(std::move(x0)) {}  // NOLINT: an x0 estimate is an answer
+};
+
+/// One a branch, in the order asked. The tensors belong to whoever asked: they must not be written to afterwards, but
+/// may be the same in every answer.
+using Outputs = std::vector<Estimate>;
 using Denoiser = std::function<Outputs(const Latent& x, const Query& query)>;
 
 /// Weights of the branches at a level; they sum to 1. An absent branch is not evaluated.
@@ -29,8 +55,22 @@ using Guidance = std::function<std::vector<std::pair<Branch, double>>(const Leve
 using GuidanceRegistry = Registry<Guidance>;
 void register_guidance(GuidanceRegistry& registry);
 
-/// Answers every query with the weighted sum of the branches the guidance asks for at that level.
+/// Answers every query with the weighted sum of the branches the guidance asks for at that level. Lanes whose weights
+/// differ are asked one by one.
 Denoiser with_guidance(Denoiser denoiser, Guidance guidance);
+
+/// What an x0 estimate is brought into range by, sample by sample; empty for nothing.
+using Thresholding = std::function<at::Tensor(const at::Tensor& data)>;
+using ThresholdingRegistry = Registry<Thresholding>;
+/// Adds none, static and dynamic.
+void register_thresholding(ThresholdingRegistry& registry);
+
+/// Around guidance: guided estimates are what leaves the range. Noise is then told from the thresholded estimate, as
+/// everywhere in plans; `raw` is the estimate before, `unguided` is left alone.
+Denoiser with_thresholding(Denoiser denoiser, Thresholding thresholding);
+
+/// Outermost: adds the velocity alpha' D + sigma' eps that belongs to the final estimate D, on `path`'s own time.
+Denoiser with_velocity(Denoiser denoiser, const Path& path);
 
 /// Fraction of the way from clean (0) to pure noise (1) that a level stands for on any path: its angle
 /// atan(sigma / alpha) over pi / 2. The cosine schedule's t.

@@ -4,8 +4,11 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
 
 #include <fstream>
+#include <new>
+#include <string_view>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
@@ -58,6 +61,16 @@ std::string describe_device(const c10::Device& device) {
     if (line.starts_with("model name"))
       return concat("cpu: ", line.substr(line.find(':') + 2), ", ", at::get_num_threads(), " threads");
   return concat("cpu, ", at::get_num_threads(), " threads");
+}
+
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) || dynamic_cast<const std::bad_alloc*>(&error)) return true;
+  if (dynamic_cast<const Error*>(&error)) return false;
+  // The CPU's allocator and the CUDA libraries throw plain errors, known by their text alone.
+  const std::string_view text = error.what();
+  for (const char* sign : {"can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED"})
+    if (text.find(sign) != std::string_view::npos) return true;
+  return false;
 }
 
 }  // namespace thaw

@@ -1,6 +1,7 @@
 #pragma once
 // Which device there is. CUDA is found at run time: the program links the CPU libraries alone.
 
+#include <exception>
 #include <string>
 
 #include <c10/core/Device.h>
@@ -19,5 +20,8 @@ c10::Device device_from_name(const std::string& name);
 
 /// "cpu: AMD EPYC 9654, 2 threads" or "cuda:0".
 std::string describe_device(const c10::Device& device);
+
+/// True for what allocators, on any device, and the libraries behind libtorch throw when memory runs out.
+bool is_out_of_memory(const std::exception& error);
 
 }  // namespace thaw

@@ -1,71 +1,292 @@
 #include "core/executor.h"
 
+#include <algorithm>
+#include <limits>
+#include <map>
+
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
 #include "core/base/error.h"
+#include "core/base/stop.h"
+#include "core/base/text.h"
+#include "core/lanes.h"
+#include "core/tensor_sum.h"
 
 namespace thaw {
 
 namespace {
 
+Wanted wanted_by(const Evaluate& evaluate) {
+  Wanted wanted;
+  for (const Output& output : evaluate.outputs) {
+    wanted.raw = wanted.raw || output.kind == OutputKind::kRaw;
+    wanted.unguided = wanted.unguided || output.kind == OutputKind::kUnguided;
+    wanted.variance = wanted.variance || output.kind == OutputKind::kVariance;
+    wanted.velocity = wanted.velocity || output.kind == OutputKind::kVelocity;
+  }
+  return wanted;
+}
+
+const Latent& output_of(const Estimate& estimate, OutputKind kind) {
+  static constexpr const char* kNames[] = {"data", "raw", "unguided", "variance", "velocity"};
+  const std::optional<Latent>* extra = nullptr;
+  switch (kind) {
+    case OutputKind::kData:
+      return estimate.data;
+    case OutputKind::kRaw:
+      return estimate.raw ? *estimate.raw : estimate.data;
+    case OutputKind::kUnguided:
+      extra = &estimate.unguided;
+      break;
+    case OutputKind::kVariance:
+      extra = &estimate.variance;
+      break;
+    case OutputKind::kVelocity:
+      extra = &estimate.velocity;
+      break;
+  }
+  if (!*extra)
+    throw Error(ExitCode::kBug, concat("this denoiser does not give the output \"", kNames[static_cast<int>(kind)],
+                                       "\" that the plan asks for"));
+  return **extra;
+}
+
+// A denoiser may answer with its own input (identity, a network of zeros around a skip); sums in place would then write
+// over the answer.
+void part_from(Latent& answer, const Latent& input) {
+  for (auto& [name, stream] : answer.streams)
+    for (const auto& [input_name, source] : input.streams)
+      if (stream.is_alias_of(source)) {
+        stream = stream.clone();
+        break;
+      }
+}
+
+/// A register: its value, which may belong to a denoiser or to the caller, and a place of its own to write to.
+struct Slot {
+  Latent value;
+  Latent own;
+
+  bool is_own() const { return !own.streams.empty() && value.main().is_same(own.main()); }
+  /// A hook may write to its state: never to somebody else's.
+  void make_own() {
+    if (is_own()) return;
+    own = value;
+    for (auto& [name, stream] : own.streams) stream = stream.clone();
+    value = own;
+  }
+};
+
 class Execution {
  public:
-  Execution(const Plan& plan, const Denoiser& denoiser, NoiseSource& noise, const Observer& observer)
-      : lowered_(lower(plan)), denoiser_(denoiser), noise_(noise), observer_(observer),
-        registers_(lowered_.num_registers) {}
+  Execution(const Plan& plan, const Denoiser& denoiser, NoiseSource& noise, const Watch& watch, Latent x)
+      : lowered_(lower(plan)), denoiser_(denoiser), watch_(watch), sum_(noise, x), slots_(lowered_.num_registers) {
+    noise.begin(plan);
+    slots_.at(lowered_.plan.input.id).value = std::move(x);
+  }
 
-  Latent run(Latent x) {
-    registers_.at(lowered_.plan.input.id) = std::move(x);
+  Latent run() {
     for (std::size_t i = 0; i < lowered_.plan.program.size(); ++i) {
       std::visit([this](const auto& instruction) { execute(instruction); }, lowered_.plan.program[i]);
-      for (const Reg reg : lowered_.freed[i]) registers_.at(reg.id) = {};
+      for (const Reg reg : lowered_.freed[i]) slots_.at(reg.id).value = {};
     }
-    return registers_.at(lowered_.plan.output.id);
+    return slots_.at(lowered_.plan.output.id).value;
   }
 
  private:
   void execute(const Evaluate& evaluate) {
-    Outputs outputs = denoiser_(registers_.at(evaluate.src.id), {evaluate.level, evaluate.target});
+    const Latent& x = slots_.at(evaluate.src.id).value;
+    const Query query{.at = evaluate.level, .target = evaluate.target, .wanted = wanted_by(evaluate)};
+    Outputs outputs = denoiser_(x, query);
+    denoised_ = outputs.front().data;
     for (const Output& output : evaluate.outputs) {
-      if (output.kind != OutputKind::kData)
-        throw Error(ExitCode::kBug, "this denoiser gives x0 estimates only; the plan asks for another output");
-      registers_.at(output.dst.id) = outputs.front();
+      Latent answer = output_of(outputs.front(), output.kind);
+      part_from(answer, x);
+      slots_.at(output.dst.id).value = std::move(answer);
     }
-    denoised_ = std::move(outputs.front());
   }
 
   void execute(const Combine& combine) {
-    Latent sum = registers_.at(combine.terms.front().reg.id);
-    std::vector<std::vector<at::Tensor>> draws;
-    for (const NoiseTerm& term : combine.noise) draws.push_back(noise_.draw(term.draw, sum));
-    for (std::size_t s = 0; s < sum.streams.size(); ++s) {
-      at::Tensor total = sum.streams[s].second * combine.terms.front().weight;
-      for (std::size_t t = 1; t < combine.terms.size(); ++t)
-        total.add_(registers_.at(combine.terms[t].reg.id).streams[s].second, combine.terms[t].weight);
-      for (std::size_t d = 0; d < draws.size(); ++d) total.add_(draws[d][s], combine.noise[d].weight);
-      sum.streams[s].second = total;
-    }
-    registers_.at(combine.dst.id) = std::move(sum);
+    terms_.clear();
+    scales_.clear();
+    for (const Term& term : combine.terms) terms_.push_back({&slots_.at(term.reg.id).value, term.weight});
+    for (const NoiseTerm& term : combine.noise)
+      scales_.push_back(term.scale == kNoReg ? nullptr : &slots_.at(term.scale.id).value);
+    Slot& slot = slots_.at(combine.dst.id);
+    sum_(slot.own, terms_, combine.noise, scales_);
+    slot.value = slot.own;
   }
 
   void execute(const Mark& mark) {
-    if (observer_) observer_(mark, registers_.at(mark.reg.id), denoised_);
+    Slot& slot = slots_.at(mark.reg.id);
+    if (watch_.hook) {
+      slot.make_own();
+      watch_.hook(mark, slot.value);
+    }
+    if (watch_.observer) watch_.observer(mark, slot.value, denoised_);
   }
 
   LoweredPlan lowered_;
   const Denoiser& denoiser_;
-  NoiseSource& noise_;
-  const Observer& observer_;
-  std::vector<Latent> registers_;
+  const Watch& watch_;
+  TensorSum sum_;
+  std::vector<Slot> slots_;
   Latent denoised_;
+  std::vector<WeightedLatent> terms_;  // of the sum under way
+  std::vector<const Latent*> scales_;
+};
+
+/// Registers made and given back as the method asks; the buffers of those given back are used again.
+class TensorMachine : public Machine {
+ public:
+  TensorMachine(const Denoiser& denoiser, NoiseSource& noise, const Watch& watch, Latent x)
+      : denoiser_(denoiser), watch_(watch), sum_(noise, x) {
+    add({.value = std::move(x), .own = {}});
+  }
+
+  const Latent& value(Reg reg) const { return slot(reg).value; }
+  std::int64_t evaluations() const override { return evaluations_; }
+
+  Reg evaluate(Reg x, const Level& level) override {
+    const Latent& state = value(x);
+    Latent answer = denoiser_(state, {.at = level}).front().data;
+    ++evaluations_;
+    denoised_ = answer;
+    part_from(answer, state);
+    return add({.value = std::move(answer), .own = {}});
+  }
+
+  std::vector<Reg> evaluate_many(std::span<const Reg> x, std::span<const Level> levels) override {
+    if (x.size() == 1) return {evaluate(x.front(), levels.front())};
+    std::vector<const Latent*> states;
+    for (const Reg reg : x) states.push_back(&value(reg));
+    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+    const Latent joined = join_lanes(states);
+    Latent answer = denoiser_(joined, {.at = {kNone, kNone}, .lanes = {levels.begin(), levels.end()}}).front().data;
+    evaluations_ += static_cast<std::int64_t>(x.size());
+    std::vector<Reg> result;
+    for (std::size_t k = 0; k < x.size(); ++k)
+      result.push_back(add({.value = lane_of(answer, k, x.size()), .own = {}}));
+    denoised_ = value(result.back());
+    return result;
+  }
+
+  using Machine::combine;
+  Reg combine(const Expr& sum, std::span<const NoiseTerm> noise) override {
+    std::vector<WeightedLatent> terms;
+    for (const Term& term : sum.terms())
+      if (term.weight != 0.0) terms.push_back({&value(term.reg), term.weight});
+    const std::vector<const Latent*> unscaled(noise.size(), nullptr);
+    Slot slot;
+    if (!pool_.empty()) {
+      slot.own = std::move(pool_.back());
+      pool_.pop_back();
+    }
+    sum_(slot.own, terms, noise, unscaled);
+    slot.value = slot.own;
+    return add(std::move(slot));
+  }
+
+  void release(Reg reg) override {
+    const auto found = slots_.find(reg.id);
+    if (found == slots_.end()) return;
+    if (found->second.is_own()) pool_.push_back(std::move(found->second.own));
+    slots_.erase(found);
+  }
+
+  using Machine::keep_only;
+  void keep_only(std::span<const Reg> registers) override {
+    std::vector<Reg> gone;
+    for (const auto& [id, slot] : slots_)
+      if (std::find(registers.begin(), registers.end(), Reg{id}) == registers.end()) gone.push_back(Reg{id});
+    for (const Reg reg : gone) release(reg);
+  }
+
+  double error_norm(Reg difference, Reg a, Reg b, double atol, double rtol) override {
+    return mean_square(value(difference),
+                       [&](const at::Tensor& d, std::size_t s) {
+                         const at::Tensor size =
+                             at::maximum(value(a).streams[s].second.abs(), value(b).streams[s].second.abs());
+                         return d / (size * rtol).clamp_min(atol);
+                       })
+        .max()
+        .sqrt()
+        .item<double>();
+  }
+
+  double mean_norm(Reg x) override {
+    std::int64_t elements = 0;
+    for (const auto& [name, stream] : value(x).streams) elements += stream.numel() / stream.size(0);
+    return (mean_square(value(x), [](const at::Tensor& v, std::size_t) { return v; }) * static_cast<double>(elements))
+        .sqrt()
+        .mean()
+        .item<double>();
+  }
+
+  bool mark(Reg x, const Level& level, MarkKind kind) override {
+    if (stop_requested()) throw Stopped("sampling stopped within a trajectory; nothing of its batch is kept.");
+    Slot& slot = slots_.at(x.id);
+    const Mark here{x, level, kind, step_};
+    if (kind == MarkKind::kStep) ++step_;
+    if (watch_.hook) {
+      slot.make_own();
+      watch_.hook(here, slot.value);
+    }
+    if (watch_.observer) watch_.observer(here, slot.value, denoised_);
+    return static_cast<bool>(watch_.hook);
+  }
+
+ private:
+  // One float64 a sample, over all streams.
+  template <class Ratio>
+  static at::Tensor mean_square(const Latent& x, const Ratio& ratio) {
+    at::Tensor total;
+    std::int64_t elements = 0;
+    for (std::size_t s = 0; s < x.streams.size(); ++s) {
+      const at::Tensor rows = ratio(x.streams[s].second, s).flatten(1);
+      const at::Tensor sum = rows.square().sum(1, false, at::kDouble);
+      total = total.defined() ? total + sum : sum;
+      elements += rows.size(1);
+    }
+    return total / static_cast<double>(elements);
+  }
+
+  Reg add(Slot slot) {
+    slots_.emplace(next_, std::move(slot));
+    return Reg{next_++};
+  }
+  const Slot& slot(Reg reg) const {
+    const auto found = slots_.find(reg.id);
+    if (found == slots_.end())
+      throw Error(ExitCode::kBug, concat("machine: register ", reg.id, " was given back or never written"));
+    return found->second;
+  }
+
+  const Denoiser& denoiser_;
+  const Watch& watch_;
+  TensorSum sum_;
+  std::map<std::uint32_t, Slot> slots_;
+  std::vector<Latent> pool_;
+  Latent denoised_;
+  std::int64_t evaluations_ = 0;
+  std::uint32_t next_ = 0;
+  int step_ = 0;
 };
 
 }  // namespace
 
-Latent run_plan(const Plan& plan, const Denoiser& denoiser, Latent x, NoiseSource& noise, const Observer& observer) {
+Latent run_plan(const Plan& plan, const Denoiser& denoiser, Latent x, NoiseSource& noise, const Watch& watch) {
   const c10::NoGradGuard no_grad;
-  return Execution(plan, denoiser, noise, observer).run(std::move(x));
+  return Execution(plan, denoiser, noise, watch, std::move(x)).run();
+}
+
+MethodRun run_method(const MachineMethod& method, const Denoiser& denoiser, Latent x, NoiseSource& noise,
+                     const Watch& watch) {
+  const c10::NoGradGuard no_grad;
+  TensorMachine machine(denoiser, noise, watch, std::move(x));
+  const Reg end = method(machine, Reg{0});
+  return {machine.value(end), machine.evaluations()};
 }
 
 }  // namespace thaw

@@ -7,6 +7,8 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/kernels/weighted_sum.h"
+#include "core/lanes.h"
 
 namespace thaw {
 
@@ -18,38 +20,44 @@ const std::vector<std::string>& conditioning_names() {
 double Parameterisation::noise_number(const Level& level) const {
   switch (conditioning) {
     case Conditioning::kAngle: return 1000 * noise_fraction(level);
-    case Conditioning::kTimestep: return schedule->time_of(level.lambda());
+    case Conditioning::kTimestep:
+      for (const auto& [lambda, time] : told)
+        if (std::abs(lambda - level.lambda()) <= 1e-9 * (1.0 + std::abs(lambda))) return time;
+      return schedule->time_of(level.lambda());
     case Conditioning::kLambda: return level.lambda();
     case Conditioning::kEdm: return std::log(level.rho()) / 4;
   }
   return 0.0;
 }
 
-at::Tensor per_sample(const std::vector<float>& values, const at::Tensor& like) {
+at::Tensor per_sample(const std::vector<double>& values, const at::Tensor& like) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
   shape[0] = static_cast<std::int64_t>(values.size());
-  return at::tensor(values, at::kFloat).reshape(shape).to(like.device(), like.scalar_type());
+  return at::tensor(values, at::kDouble).reshape(shape).to(like.device(), like.scalar_type());
 }
 
 at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition) const {
-  std::vector<float> in, noise;
+  std::vector<double> in, noise;
   for (const Level& level : levels) {
-    in.push_back(static_cast<float>(
+    in.push_back(
         scalings(parameterisation.prediction, level, parameterisation.schedule->path(), parameterisation.sigma_data)
-            .in));
-    noise.push_back(static_cast<float>(parameterisation.noise_number(level)));
+            .in);
+    noise.push_back(parameterisation.noise_number(level));
   }
   at::Tensor scaled = x;
-  for (const float value : in)
-    if (value != 1.0f) {
+  for (const double value : in)
+    if (value != 1.0) {
       scaled = x * per_sample(in, x);
       break;
     }
   const AutocastScope autocast(precision, device);
-  at::Tensor output = backbone->forward(scaled.to(at::kFloat), at::tensor(noise, at::kFloat).to(device), condition);
-  if (output.sizes() != x.sizes())
+  const c10::ScalarType type = weight_type(precision);
+  at::Tensor output = backbone->forward(scaled.to(type), at::tensor(noise, at::kDouble).to(device, type), condition);
+  std::vector<std::int64_t> expected = x.sizes().vec();
+  if (parameterisation.learns_variance) expected[1] *= 2;
+  if (output.sizes() != at::IntArrayRef(expected))
     throw Error(ExitCode::kBug, concat("denoiser: network returned ", output.sizes(), " for input ", x.sizes()));
-  return output.to(at::kFloat);
+  return output.to(type);
 }
 
 Condition Model::unconditional(const Condition& condition) const {
@@ -61,32 +69,66 @@ Condition Model::unconditional(const Condition& condition) const {
 
 Denoiser Model::denoiser(Condition condition) const {
   Condition null = unconditional(condition);
-  return [this, condition = std::move(condition), null = std::move(null)](const Latent& x, const Query& query) {
+  const Denoiser exact = [this](const Latent& x, const Query& query) {
+    return Outputs(query.branches.size(), Latent::of(backbone->exact_x0(x.main(), query.at)));
+  };
+  return [=, this, condition = std::move(condition), null = std::move(null)](const Latent& x, const Query& query) {
     const c10::NoGradGuard no_grad;
+    const std::vector<Level> lanes = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
+    if (backbone->exact_x0(x.main().narrow(0, 0, 1), lanes.front()).defined())
+      return query.lanes.empty() ? exact(x, query) : ask_by_lane(exact, x, query);
     const std::int64_t n = x.batch(), branches = static_cast<std::int64_t>(query.branches.size());
-    std::vector<at::Tensor> inputs(query.branches.size(), x.main());
     Condition joined;
     for (const auto& [name, tensor] : condition) {
       std::vector<at::Tensor> parts;
       for (const Branch branch : query.branches)
-        parts.push_back(branch == Branch::kConditional ? tensor : null.at(name));
-      joined[name] = branches == 1 ? parts.front() : at::cat(parts, 0);
+        parts.insert(parts.end(), lanes.size(), branch == Branch::kConditional ? tensor : null.at(name));
+      joined[name] = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
     }
-    const at::Tensor batch = branches == 1 ? x.main() : at::cat(inputs, 0);
-    const std::vector<Level> levels(static_cast<std::size_t>(n * branches), query.at);
+    const at::Tensor batch =
+        branches == 1 ? x.main() : at::cat(std::vector<at::Tensor>(query.branches.size(), x.main()), 0);
+    std::vector<Level> levels;
+    for (std::int64_t i = 0; i < n * branches; ++i)
+      levels.push_back(lanes[static_cast<std::size_t>(i % n) * lanes.size() / static_cast<std::size_t>(n)]);
     const at::Tensor f = output(batch, levels, joined).to(x.main().scalar_type());
-    const Scalings k = scalings(parameterisation.prediction, query.at, parameterisation.schedule->path(),
-                                parameterisation.sigma_data);
     Outputs outputs;
     for (std::int64_t b = 0; b < branches; ++b)
-      outputs.push_back(Latent::of(at::add(x.main() * k.skip, f.narrow(0, b * n, n), k.out)));
+      outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n}, lanes.size()));
     return outputs;
   };
 }
 
-void move_weights(const Parameters& parameters, const c10::Device& device) {
+Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,
+                         std::size_t lanes) const {
+  std::vector<double> skip, out;
+  for (const Level& level : levels) {
+    const Scalings k =
+        scalings(parameterisation.prediction, level, parameterisation.schedule->path(), parameterisation.sigma_data);
+    skip.push_back(k.skip);
+    out.push_back(k.out);
+    if (lanes == 1) break;
+  }
+  at::Tensor f = output;
+  std::optional<Latent> variance;
+  if (parameterisation.learns_variance) {
+    const std::vector<at::Tensor> halves = f.chunk(2, 1);
+    f = halves[0].contiguous();
+    variance = Latent::of(halves[1].contiguous());
+  }
+  at::Tensor data;
+  if (lanes == 1)
+    weighted_sum_into(data, std::vector<const at::Tensor*>{&x, &f}, std::vector<double>{skip[0], out[0]});
+  else
+    data = at::addcmul(x * per_sample(skip, x), f, per_sample(out, x));
+  Estimate result(Latent::of(data));
+  result.variance = std::move(variance);
+  return result;
+}
+
+void move_weights(const Parameters& parameters, const c10::Device& device, c10::ScalarType type) {
   for (const auto& [name, tensor] : parameters.all())
-    if (tensor.device() != device) tensor.set_data(tensor.detach().to(device));
+    if (tensor.device() != device || (tensor.is_floating_point() && tensor.scalar_type() != type))
+      tensor.set_data(tensor.detach().to(device, tensor.is_floating_point() ? type : tensor.scalar_type()));
 }
 
 }  // namespace thaw

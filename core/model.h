@@ -4,6 +4,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/backbone.h"
 #include "core/denoiser.h"
@@ -26,6 +28,9 @@ struct Parameterisation {
   double sigma_data = 0.5;
   Conditioning conditioning = Conditioning::kAngle;
   SchedulePtr schedule{};  // gives the path, and the time of a level
+  bool learns_variance = false;  // the second half of the output's channels is v of Nichol and Dhariwal 2021
+  /// (lambda, time) of levels whose time is told as given, where a published sampler rounds it its own way.
+  std::vector<std::pair<double, double>> told{};
 
   double noise_number(const Level& level) const;
 };
@@ -45,12 +50,20 @@ struct Model {
 
   /// A denoiser for one trajectory of samples under `condition`. The model must outlive it.
   Denoiser denoiser(Condition condition) const;
+
+  /// x0 and what else the raw output of x tells, each sample at its own level; with one lane all levels are the first.
+  Estimate estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,
+                    std::size_t lanes) const;
 };
 
-/// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device.
-at::Tensor per_sample(const std::vector<float>& values, const at::Tensor& like);
+/// Asks `denoiser` on `path` whatever path a state is on: x at a level becomes x at the path's level of the same lambda.
+/// So a model trained on one path runs on the grids of every other.
+Denoiser on_path(Denoiser denoiser, const Path& path);
 
-/// Moves weights to a device, in place.
-void move_weights(const Parameters& parameters, const c10::Device& device);
+/// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device.
+at::Tensor per_sample(const std::vector<double>& values, const at::Tensor& like);
+
+/// Moves weights to a device and a floating type, in place.
+void move_weights(const Parameters& parameters, const c10::Device& device, c10::ScalarType type = at::kFloat);
 
 }  // namespace thaw

@@ -2,26 +2,49 @@
 // The noise of a set of samples: a pure function of (run seed, sample index, what it is for).
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "core/latent.h"
 #include "core/math/brownian.h"
+#include "core/math/noise_basis.h"
 #include "core/math/plan.h"
 
 namespace thaw {
 
+/// Where a plan's path draws come from.
+///   kBrownian     one Brownian motion a sample: runs of 20 and 40 steps see the same path. About ten normals a number.
+///   kIndependent  one normal for each interval of the plan's own: the same distribution (overlapping draws keep their
+///                 covariance), but another number of steps sees unrelated noise
+enum class PathKind { kBrownian, kIndependent };
+
 /// Noise for the samples of one batch. Sample i has the same numbers in any batch, order and number of threads.
 class NoiseSource {
  public:
-  NoiseSource(std::uint64_t seed, std::vector<std::uint64_t> samples) : seed_(seed), samples_(std::move(samples)) {}
+  NoiseSource(std::uint64_t seed, std::vector<std::uint64_t> samples, PathKind kind = PathKind::kBrownian)
+      : seed_(seed), samples_(std::move(samples)), kind_(kind) {}
+
+  std::size_t num_samples() const { return samples_.size(); }
 
   /// The first state at a level: sqrt(alpha^2 + sigma^2) times a standard normal, the spread of unit-variance data
   /// there. `like` gives shapes, type and device.
   Latent start(const Latent& like, const Level& level) const;
 
-  /// A draw a plan asks for, one tensor a stream of `like`.
+  /// Splits the plan's path draws into intervals; without it kIndependent draws as kBrownian.
+  void begin(const Plan& plan);
+
+  /// A draw made ready to be filled in, sample by sample, from several threads at once.
+  struct Ready {
+    Draw draw;
+    std::vector<NoiseBasis::Part> parts{};  // of an independent path draw
+  };
+  Ready ready(const Draw& draw, const Latent& like);
+  void fill(std::span<float> out, const Ready& ready, std::size_t stream, std::size_t sample);
+
+  /// A whole draw, one tensor a stream of `like`.
   std::vector<at::Tensor> draw(const Draw& draw, const Latent& like);
 
  private:
@@ -30,7 +53,9 @@ class NoiseSource {
 
   std::uint64_t seed_;
   std::vector<std::uint64_t> samples_;
+  PathKind kind_;
   std::vector<PathNoise> paths_;  // stream-major
+  std::optional<NoiseBasis> basis_;
 };
 
 }  // namespace thaw

@@ -88,23 +88,23 @@ at::Tensor DenoisingObjective::loss_at(const Model& model, const at::Tensor& x0,
   const Parameterisation& p = model.parameterisation;
   at::Tensor eps = at::empty(x0.sizes(), at::kFloat);
   const std::size_t num_elements = static_cast<std::size_t>(eps.numel()) / samples.size();
-  std::vector<float> alpha, sigma, on_x0, on_eps, weight;
+  std::vector<double> alpha, sigma, on_x0, on_eps, weight;
   for (std::size_t n = 0; n < samples.size(); ++n) {
     fill_normal({eps.data_ptr<float>() + n * num_elements, num_elements},
                 {seed, Purpose::kTrainNoise, samples[n], 0, 0});
     const TargetWeights target = target_weights(p.prediction, levels[n], p.schedule->path(), p.sigma_data);
     const Scalings k = scalings(p.prediction, levels[n], p.schedule->path(), p.sigma_data);
-    alpha.push_back(static_cast<float>(levels[n].alpha));
-    sigma.push_back(static_cast<float>(levels[n].sigma));
-    on_x0.push_back(static_cast<float>(target.on_x0));
-    on_eps.push_back(static_cast<float>(target.on_eps));
-    weight.push_back(static_cast<float>(weighting_->on_output(levels[n], k, p.sigma_data)));
+    alpha.push_back(levels[n].alpha);
+    sigma.push_back(levels[n].sigma);
+    on_x0.push_back(target.on_x0);
+    on_eps.push_back(target.on_eps);
+    weight.push_back(weighting_->on_output(levels[n], k, p.sigma_data));
   }
   eps = eps.to(x0.device());
   const at::Tensor x = x0 * per_sample(alpha, x0) + eps * per_sample(sigma, x0);
   const at::Tensor target = x0 * per_sample(on_x0, x0) + eps * per_sample(on_eps, x0);
   const at::Tensor error = model.output(x, levels, condition) - target;
-  return error.square().flatten(1).mean(1) * at::tensor(weight, at::kFloat).to(x0.device());
+  return error.square().flatten(1).mean(1) * at::tensor(weight, at::kDouble).to(x0.device(), at::kFloat);
 }
 
 }  // namespace thaw

@@ -55,33 +55,32 @@ AdamW::AdamW(const NamedTensors& parameters, OptimizerOptions options) : options
   }
 }
 
-double AdamW::clip_gradients() {
+at::Tensor AdamW::clip_gradients() {
   const c10::NoGradGuard no_grad;
   std::vector<at::Tensor> gradients;
   for (const at::Tensor& weight : weights_)
     if (weight.grad().defined()) gradients.push_back(weight.grad());
-  double square = 0;
-  for (const at::Tensor& norm : at::_foreach_norm(gradients)) square += std::pow(norm.item<double>(), 2);
-  const double norm = std::sqrt(square);
-  if (options_.clip > 0 && norm > options_.clip) at::_foreach_mul_(gradients, options_.clip / norm);
+  const at::Tensor norm = at::stack(at::_foreach_norm(gradients)).to(at::kDouble).square().sum().sqrt();
+  // A factor of exactly 1 changes no bit, so that whether to clip needs no answer from the device.
+  if (options_.clip > 0) at::_foreach_mul_(gradients, norm.reciprocal().mul(options_.clip).clamp_max(1).to(at::kFloat));
   return norm;
 }
 
-void AdamW::step(double learning_rate, std::int64_t number) {
+void AdamW::step(double learning_rate, std::int64_t number, const at::Tensor& is_void) {
   const c10::NoGradGuard no_grad;
   for (Group& group : groups_) {
-    std::vector<at::Tensor> weights, gradients, m, v, numbers;
+    std::vector<at::Tensor> weights, gradients, m, v;
     for (std::size_t i = 0; i < group.weights.size(); ++i) {
       if (!group.weights[i].grad().defined()) continue;
       weights.push_back(group.weights[i]);
       gradients.push_back(group.weights[i].grad());
       m.push_back(group.m[i]);
       v.push_back(group.v[i]);
-      numbers.push_back(at::full({}, static_cast<double>(number), group.m[i].options()));
     }
     if (weights.empty()) continue;
+    const std::vector<at::Tensor> numbers(weights.size(), at::full({}, static_cast<double>(number), m[0].options()));
     at::_fused_adamw_(weights, gradients, m, v, {}, numbers, learning_rate, options_.beta1, options_.beta2,
-                      group.weight_decay, options_.epsilon, false, false);
+                      group.weight_decay, options_.epsilon, false, false, {}, is_void);
   }
 }
 

@@ -27,9 +27,11 @@ double learning_rate_at(const OptimizerOptions& options, std::int64_t step, std:
 class AdamW {
  public:
   AdamW(const NamedTensors& parameters, OptimizerOptions options);
-  /// Global norm of the gradients before clipping.
-  double clip_gradients();
-  void step(double learning_rate, std::int64_t number);  // number: 1 for the first step
+  /// Scales the gradients to a global norm of at most `clip`. Returns the norm before, a float64 scalar on their device.
+  at::Tensor clip_gradients();
+  /// Step `number`, 1 for the first. Nothing changes where `is_void`, a float32 scalar on the device, is 1: a step can
+  /// be refused without its reason leaving the device.
+  void step(double learning_rate, std::int64_t number, const at::Tensor& is_void);
   void zero_gradients();
   /// "m.<name>" and "v.<name>", live.
   NamedTensors state() const;

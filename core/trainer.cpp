@@ -7,7 +7,6 @@
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
-#include <c10/util/Exception.h>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
@@ -16,6 +15,7 @@
 #include "core/base/stop.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "core/device.h"
 #include "core/io/tensorboard.h"
 #include "core/nn/layers.h"
 
@@ -26,12 +26,8 @@ namespace {
 constexpr std::size_t kKeptCheckpoints = 2;
 constexpr std::int64_t kValidationExamples = 128;
 constexpr int kValidationLevels = 8;
-
-// At libtorch's CPU allocator running out of memory is a plain c10::Error, known by its text alone.
-bool is_out_of_memory(const std::exception& error) {
-  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) || dynamic_cast<const std::bad_alloc*>(&error)) return true;
-  return std::string_view(error.what()).find("can't allocate memory") != std::string_view::npos;
-}
+// A device is asked for its numbers at least this often, so that training on after a loss that is not finite is short.
+constexpr std::int64_t kMaxUnreadSteps = 50;
 
 // Size and channels from the IHDR chunk of a PNG of our own (gray or RGB).
 EventImage event_image(std::string png) {
@@ -53,6 +49,11 @@ class Training {
         optimizer_(weights_, job.optimizer),
         average_(weights_, job.ema_decay),
         micro_batch_(job.micro_batch > 0 ? std::min(job.micro_batch, job.batch) : job.batch),
+        on_device_(job.model->device),
+        loss_(at::zeros({}, on_device_.dtype(at::kDouble))),
+        norm_(at::zeros({}, on_device_.dtype(at::kDouble))),
+        is_bad_(at::zeros({}, on_device_.dtype(at::kBool))),
+        num_good_(at::zeros({}, on_device_.dtype(at::kDouble))),
         log_(job.folder / "metrics.jsonl"),
         events_(job.folder / "events") {}
 
@@ -60,15 +61,22 @@ class Training {
     const std::int64_t start = resume();
     Progress progress("train", job_.steps, start);
     for (std::int64_t step = start; step < job_.steps; ++step) {
-      const double loss = update(step);
+      const std::int64_t micro_batch = micro_batch_;
+      update(step);
       const std::int64_t done = step + 1;
-      const bool is_last = done == job_.steps;
-      if (done % job_.log_every == 0 || is_last) log_step(done, loss, progress);
-      if (is_due(job_.validate_every, done)) validate(done, progress);
-      if (is_due(job_.preview_every, done)) preview(done);
-      const bool must_stop = stop_requested() && !is_last;
-      if (done % job_.checkpoint_every == 0 || is_last || must_stop) save(done, progress);
-      progress.update(done, concat("loss ", format_short(loss, 3)));
+      const bool is_last = done == job_.steps, must_stop = stop_requested() && !is_last;
+      const bool must_log = done % job_.log_every == 0 || is_last;
+      const bool must_validate = is_due(job_.validate_every, done), must_preview = is_due(job_.preview_every, done);
+      // A smaller micro-batch rounds differently: the steps taken with it must be the same ones after a resume.
+      const bool must_save =
+          done % job_.checkpoint_every == 0 || is_last || must_stop || micro_batch_ != micro_batch;
+      // Before anything of the step is kept.
+      if (must_log || must_validate || must_preview || must_save || done % kMaxUnreadSteps == 0) read_numbers(start);
+      if (must_log) log_step(done, progress);
+      if (must_validate) validate(done, progress);
+      if (must_preview) preview(done);
+      if (must_save) save(done, progress);
+      progress.update(done, concat("loss ", format_short(last_loss_, 3)));
       if (must_stop)
         throw Stopped(concat("stopped after step ", done, " of ", job_.steps, "; saved in ", job_.folder.string(),
                              ". The same command goes on from there."));
@@ -99,6 +107,7 @@ class Training {
     if (!found) return 0;
     assign(all_state(), found->tensors, (job_.folder / "checkpoints").string());
     seconds_before_ = found->seconds;
+    if (found->micro_batch > 0) micro_batch_ = std::min(micro_batch_, found->micro_batch);
     if (step < job_.steps) std::fprintf(stderr, "train: going on from step %lld\n", static_cast<long long>(step));
     return step;
   }
@@ -114,19 +123,26 @@ class Training {
     write_file(log_, kept);
   }
 
-  double update(std::int64_t step) {
+  // One step, whose numbers stay on the device. Once a loss or gradient is not finite no later step changes a weight
+  // either, until read_numbers tells.
+  void update(std::int64_t step) {
     const Batch batch = loader_.batch(static_cast<std::uint64_t>(step));
+    accumulate_gradients(batch, step);
+    norm_ = optimizer_.clip_gradients();
+    is_bad_ = at::logical_or(is_bad_, at::logical_not(at::isfinite(loss_ + norm_)));
+    last_rate_ = learning_rate_at(job_.optimizer, step, job_.steps);
+    optimizer_.step(last_rate_, step + 1, is_bad_.to(at::kFloat));
+    average_.update(step + 1);
+    optimizer_.zero_gradients();
+    num_good_ = num_good_ + at::logical_not(is_bad_);
+  }
+
+  // Halves the micro-batch for good where memory does not suffice. Only gradients are tried again: a step of the
+  // optimiser broken off half-way has changed weights.
+  void accumulate_gradients(const Batch& batch, std::int64_t step) {
     while (true) {
       try {
-        const double loss = gradients(batch, step);
-        last_norm_ = optimizer_.clip_gradients();
-        if (!std::isfinite(last_norm_))
-          throw NumbersError(concat("step ", step + 1, ": the gradient is not finite. The weights were not updated."));
-        last_rate_ = learning_rate_at(job_.optimizer, step, job_.steps);
-        optimizer_.step(last_rate_, step + 1);
-        average_.update(step + 1);
-        optimizer_.zero_gradients();
-        return loss;
+        return add_gradients(batch, step);
       } catch (const std::exception& error) {
         if (!is_out_of_memory(error)) throw;
         optimizer_.zero_gradients();
@@ -138,44 +154,63 @@ class Training {
     }
   }
 
-  double gradients(const Batch& batch, std::int64_t step) {
-    double sum = 0;
+  void add_gradients(const Batch& batch, std::int64_t step) {
+    at::Tensor sum = at::zeros({}, on_device_.dtype(at::kDouble));
     for (std::int64_t first = 0; first < job_.batch; first += micro_batch_) {
-      const std::int64_t count = std::min(micro_batch_, job_.batch - first);
-      const at::Tensor x0 = job_.codec->encode(batch.data.narrow(0, first, count)).to(job_.model->device);
-      Condition condition;
-      for (const auto& [name, tensor] : batch.condition)
-        condition[name] = tensor.narrow(0, first, count).to(job_.model->device);
-      const nn::TrainingPass pass(job_.seed, batch.first_sample + static_cast<std::uint64_t>(first));
-      const at::Tensor loss = job_.objective->loss(
-          *job_.model, x0, condition, {job_.seed, static_cast<std::uint64_t>(step), job_.batch, first});
-      const double part = loss.detach().sum().item<double>();
-      if (!std::isfinite(part)) fail_not_finite(loss, step, first);
-      sum += part;
+      const at::Tensor loss = losses(batch, step, first);
+      sum += loss.detach().sum();
       (loss.sum() / static_cast<double>(job_.batch)).backward();
     }
-    return sum / static_cast<double>(job_.batch);
+    loss_ = sum / static_cast<double>(job_.batch);
   }
 
-  [[noreturn]] void fail_not_finite(const at::Tensor& loss, std::int64_t step, std::int64_t first) {
-    optimizer_.zero_gradients();
-    const at::Tensor bad = at::nonzero(at::logical_not(at::isfinite(loss.detach()))).flatten().cpu();
-    throw NumbersError(concat("step ", step + 1, ": loss is not finite in ", bad.numel(), " of ", loss.numel(),
-                              " samples, first at sample ", first + bad[0].item<std::int64_t>(),
-                              ". The weights were not updated. Checkpoints: ",
-                              (job_.folder / "checkpoints").string(), "."));
+  // Of the micro-batch that begins at example `first`.
+  at::Tensor losses(const Batch& batch, std::int64_t step, std::int64_t first) const {
+    const std::int64_t count = std::min(micro_batch_, job_.batch - first);
+    const at::Tensor x0 = job_.codec->encode(batch.data.narrow(0, first, count)).to(job_.model->device);
+    Condition condition;
+    for (const auto& [name, tensor] : batch.condition)
+      condition[name] = tensor.narrow(0, first, count).to(job_.model->device);
+    const nn::TrainingPass pass(job_.seed, batch.first_sample + static_cast<std::uint64_t>(first));
+    return job_.objective->loss(*job_.model, x0, condition,
+                                {job_.seed, static_cast<std::uint64_t>(step), job_.batch, first});
+  }
+
+  // One transfer. Throws NumbersError when a step since the training began anew at `start` was not finite.
+  void read_numbers(std::int64_t start) {
+    const at::Tensor numbers = at::stack({loss_, norm_, is_bad_.to(at::kDouble), num_good_}).cpu();
+    const double* values = numbers.const_data_ptr<double>();
+    last_loss_ = values[0];
+    last_norm_ = values[1];
+    if (values[2] != 0) fail_not_finite(start + static_cast<std::int64_t>(values[3]));
+  }
+
+  // The weights are still those of the step that failed, so that its losses can be had once more.
+  [[noreturn]] void fail_not_finite(std::int64_t step) {
+    const c10::NoGradGuard no_grad;
+    const Batch batch = loader_.batch(static_cast<std::uint64_t>(step));
+    const std::string unchanged = concat(" The weights were not updated. Checkpoints: ",
+                                         (job_.folder / "checkpoints").string(), ".");
+    for (std::int64_t first = 0; first < job_.batch; first += micro_batch_) {
+      const at::Tensor loss = losses(batch, step, first).cpu();
+      const at::Tensor bad = at::nonzero(at::logical_not(at::isfinite(loss))).flatten();
+      if (bad.numel() > 0)
+        throw NumbersError(concat("step ", step + 1, ": loss is not finite in ", bad.numel(), " of ", loss.numel(),
+                                  " samples, first at sample ", first + bad[0].item<std::int64_t>(), ".", unchanged));
+    }
+    throw NumbersError(concat("step ", step + 1, ": the gradient is not finite, though every loss is.", unchanged));
   }
 
   void scalar(const char* tag, std::int64_t done, double value) {
     events_.scalar(tag, done, static_cast<double>(std::time(nullptr)), static_cast<float>(value));
   }
 
-  void log_step(std::int64_t done, double loss, const Progress& progress) {
-    scalar("loss", done, loss);
+  void log_step(std::int64_t done, const Progress& progress) {
+    scalar("loss", done, last_loss_);
     scalar("learning_rate", done, last_rate_);
     scalar("grad_norm", done, last_norm_);
     append_line(log_, nlohmann::json{{"step", done},
-                                     {"loss", loss},
+                                     {"loss", last_loss_},
                                      {"learning_rate", last_rate_},
                                      {"grad_norm", last_norm_},
                                      {"samples", done * job_.batch},
@@ -230,7 +265,7 @@ class Training {
   }
 
   void save(std::int64_t done, const Progress& progress) const {
-    save_checkpoint(job_.folder / "checkpoints", {done, seconds_before_ + progress.seconds(), all_state()},
+    save_checkpoint(job_.folder / "checkpoints", {done, seconds_before_ + progress.seconds(), all_state(), micro_batch_},
                     job_.config_hash);
     prune_checkpoints(job_.folder / "checkpoints", kKeptCheckpoints);
   }
@@ -241,9 +276,12 @@ class Training {
   AdamW optimizer_;
   WeightAverage average_;
   std::int64_t micro_batch_;
+  at::TensorOptions on_device_;
+  // Of the latest step; then whether any step was not finite, and the number of steps before the first such one.
+  at::Tensor loss_, norm_, is_bad_, num_good_;
   std::filesystem::path log_;
   EventWriter events_;
-  double seconds_before_ = 0, last_norm_ = 0, last_rate_ = 0;
+  double seconds_before_ = 0, last_loss_ = 0, last_norm_ = 0, last_rate_ = 0;
 };
 
 }  // namespace

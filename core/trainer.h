@@ -37,8 +37,8 @@ struct TrainJob {
 ///
 /// Any interruption (also SIGKILL) and a new call give the same final files to the bit, on a CPU with the same number
 /// of threads; only "seconds" in metrics.jsonl differ. Throws Stopped after SIGINT or SIGTERM, with everything saved;
-/// NumbersError before a step with a loss that is not finite changes a weight; ResourceError when memory does not
-/// suffice for one example.
+/// NumbersError after a loss that is not finite, which changed no weight; ResourceError when memory does not suffice for
+/// one example. Until then a micro-batch that does not fit is halved for good, which checkpoints remember.
 void train(const TrainJob& job);
 
 }  // namespace thaw

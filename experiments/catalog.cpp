@@ -1,5 +1,7 @@
 #include "experiments/catalog.h"
 
+#include "core/analytic.h"
+#include "core/identity_codec.h"
 #include "modalities/images/register.h"
 
 namespace thaw {
@@ -11,8 +13,11 @@ Catalog make_catalog() {
   register_weightings(catalog.weightings);
   register_samplers(catalog.samplers);
   register_guidance(catalog.guidance);
+  register_thresholding(catalog.thresholdings);
   register_level_samplers(catalog.level_samplers);
   register_objectives(catalog.objectives);
+  register_exact_backbones(catalog.backbones);
+  register_identity_codec(catalog.codecs);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
   return catalog;
 }
@@ -33,7 +38,8 @@ std::vector<Kind> kinds(const Catalog& catalog) {
           kind_of("datasets", catalog.datasets),     kind_of("grids", catalog.grids),
           kind_of("guidance", catalog.guidance),     kind_of("level_samplers", catalog.level_samplers),
           kind_of("objectives", catalog.objectives), kind_of("samplers", catalog.samplers),
-          kind_of("schedules", catalog.schedules),   kind_of("weightings", catalog.weightings)};
+          kind_of("schedules", catalog.schedules),   kind_of("thresholdings", catalog.thresholdings),
+          kind_of("weightings", catalog.weightings)};
 }
 
 }  // namespace thaw

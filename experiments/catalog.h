@@ -20,6 +20,7 @@ struct Catalog {
   WeightingRegistry weightings{"weighting"};
   SamplerRegistry samplers{"sampler"};
   GuidanceRegistry guidance{"guidance"};
+  ThresholdingRegistry thresholdings{"thresholding"};
   LevelSamplerRegistry level_samplers{"level sampler"};
   ObjectiveRegistry objectives{"objective"};
   DatasetRegistry datasets{"dataset"};

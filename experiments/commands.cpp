@@ -16,11 +16,17 @@
 #include "core/base/text.h"
 #include "core/base/version.h"
 #include "core/device.h"
+#include "experiments/command_certify.h"
+#include "experiments/command_explain.h"
+#include "experiments/command_sample.h"
 #include "experiments/comparison.h"
 #include "experiments/forward.h"
 #include "experiments/model_folder.h"
 #include "experiments/pipeline.h"
 #include "experiments/report.h"
+#ifdef THAW_HAS_MEDIA
+#include "modalities/media/versions.h"
+#endif
 
 namespace thaw {
 
@@ -28,29 +34,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void expect_flags(const CommandLine& line, const std::vector<std::string>& known) {
-  for (const std::string& flag : line.flags)
-    if (std::find(known.begin(), known.end(), flag) == known.end())
-      throw ConfigError(concat("command line: unknown flag --", flag, ".", did_you_mean(flag, known),
-                               known.empty() ? " This command takes none." : concat(" Known: ", join(known, ", "), ".")));
-}
-
 bool has_flag(const CommandLine& line, const std::string& flag) {
   return std::find(line.flags.begin(), line.flags.end(), flag) != line.flags.end();
-}
-
-const std::string& only_path(const CommandLine& line, const char* what) {
-  if (line.positional.size() != 1) throw ConfigError(concat("command line: thaw ", line.verb, " takes one ", what, "."));
-  return line.positional.front();
-}
-
-std::int64_t take_integer(CommandLine& line, const std::string& key, std::int64_t fallback, std::int64_t minimum) {
-  const std::string text = take_setting(line, key);
-  if (text.empty()) return fallback;
-  Config config = Config::empty();
-  config.set(key, text);
-  return config.read(std::vector<Option>{{key, fallback, "", static_cast<double>(minimum), 9e15}}, "the command line")
-      .integer(key);
 }
 
 // `thaw run`, `thaw train`: a configuration file into a run folder.
@@ -68,31 +53,6 @@ int run_stages(CommandLine line, const Catalog& catalog, std::vector<std::string
     fs::remove_all(out);
   }
   run_pipeline(experiment, {out, line.text, std::move(stages)});
-  return 0;
-}
-
-int command_sample(CommandLine line, const Catalog& catalog) {
-  expect_flags(line, {});
-  const std::string path = only_path(line, "model directory or run folder");
-  const fs::path out = take_setting(line, "out", "samples");
-  const std::int64_t n = take_integer(line, "n", 16, 1), label = take_integer(line, "label", -1, 0);
-  const LoadedModel loaded = open_model(path, catalog, line.settings);
-  if (loaded.experiment->is_classifier()) throw DataError(concat(path, ": is a classifier; it gives no samples."));
-  SampleRequest request = make_request(*loaded.experiment, n, label);
-  request.progress = "sample";
-  if (out.extension() == ".npz") {
-    save_samples(*loaded.experiment, loaded.model, request, out);
-  } else {
-    const at::Tensor raw = loaded.experiment->codec()->decode(sample_all(loaded.model, request));
-    if (out.extension() == ".png")
-      write_file(out, loaded.experiment->codec()->sheet_png(raw, static_cast<std::int64_t>(std::ceil(std::sqrt(n)))));
-    else if (out.has_extension())
-      throw ConfigError(concat("command line: out: \"", out.extension().string(),
-                               "\" is not written; use .png, .npz or a folder."));
-    else
-      loaded.experiment->codec()->write(raw, out, "sample", 0);
-  }
-  std::printf("%s\n", out.c_str());
   return 0;
 }
 
@@ -233,6 +193,11 @@ int command_doctor(CommandLine line, const Catalog&) {
   std::printf("device     %s\n", describe_device(device).c_str());
   std::printf("precision  %s\n", precision_name(precision_from_name("auto", device)).c_str());
   std::printf("cuda       %s\n", cuda_problem().empty() ? "in use" : cuda_problem().c_str());
+#ifdef THAW_HAS_MEDIA
+  std::printf("media      %s\n", media_versions().c_str());
+#else
+  std::printf("media      built without libav and libsndfile; build preset release for picture files\n");
+#endif
   const fs::space_info space = fs::space(".");
   std::printf("disk       %s free here\n", format_bytes(space.available).c_str());
   if (const char* policy = std::getenv("OMP_WAIT_POLICY"); policy == nullptr || std::string(policy) != "passive")
@@ -245,11 +210,15 @@ int command_help(const CommandLine&, const Catalog&) {
   std::printf(
       "thaw run CONFIG [a.b=v ...] [--fresh]   train, sample, evaluate, compare, report; skips what stands\n"
       "thaw train CONFIG [a.b=v ...]           training alone\n"
-      "thaw sample MODEL [n= seed= label= steps= sampler= out=]\n"
+      "thaw sample MODEL [n= seed= label= steps= sampler= scheduler= noise= trace= precision= out=]\n"
+      "        [init=FILE strength= mask=FILE] [between=3,8]       from given data, or between two samples\n"
+      "thaw invert MODEL init=FILE sampler=ddim_inversion out=noise.safetensors\n"
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
       "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
+      "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
+      "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"
       "thaw list [KIND], thaw describe NAME    what there is\n"
       "thaw doctor                             what is installed and what is wrong\n"
       "thaw test [--tier pr|nightly]           the tests\n");
@@ -283,6 +252,27 @@ CommandLine parse_command_line(int count, const char* const* arguments) {
   return line;
 }
 
+void expect_flags(const CommandLine& line, const std::vector<std::string>& known) {
+  for (const std::string& flag : line.flags)
+    if (std::find(known.begin(), known.end(), flag) == known.end())
+      throw ConfigError(concat("command line: unknown flag --", flag, ".", did_you_mean(flag, known),
+                               known.empty() ? " This command takes none." : concat(" Known: ", join(known, ", "), ".")));
+}
+
+const std::string& only_path(const CommandLine& line, const char* what) {
+  if (line.positional.size() != 1) throw ConfigError(concat("command line: thaw ", line.verb, " takes one ", what, "."));
+  return line.positional.front();
+}
+
+std::int64_t take_integer(CommandLine& line, const std::string& key, std::int64_t fallback, std::int64_t minimum) {
+  const std::string text = take_setting(line, key);
+  if (text.empty()) return fallback;
+  Config config = Config::empty();
+  config.set(key, text);
+  return config.read(std::vector<Option>{{key, fallback, "", static_cast<double>(minimum), 9e15}}, "the command line")
+      .integer(key);
+}
+
 std::string take_setting(CommandLine& line, const std::string& key, const std::string& fallback) {
   for (auto setting = line.settings.begin(); setting != line.settings.end(); ++setting)
     if (setting->starts_with(key + "=")) {
@@ -303,7 +293,10 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"train",
        [](CommandLine own, const Catalog& known) { return run_stages(std::move(own), known, {"train"}); }},
       {"sample", command_sample},
+      {"invert", command_invert},
       {"compare", command_compare},
+      {"certify", command_certify},
+      {"explain", command_explain},
       {"report", command_report},
       {"pack", command_pack},
       {"forward", command_forward},

@@ -12,29 +12,38 @@ namespace thaw {
 
 namespace {
 
+// "ddim eta=1" as part of a file's name.
+std::string file_stem(std::string sampler) {
+  for (char& c : sampler)
+    if (c == ' ' || c == '=' || c == '/') c = '_';
+  return sampler;
+}
+
 constexpr std::int64_t kShown = 10;  // samples in a cell's picture
 
-nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Evaluator& evaluator,
-                            const std::string& sampler, std::int64_t budget, const std::filesystem::path& pictures) {
-  nlohmann::json cell{{"sampler", sampler}, {"evaluations", budget}};
-  const Solver solver = experiment.solver(sampler);
+nlohmann::json measure_solver(const Experiment& experiment, const Model& model, Evaluator& evaluator,
+                              const Solver& solver, nlohmann::json cell, const std::filesystem::path& pictures) {
+  const std::string sampler = cell["sampler"];
+  const std::int64_t budget = cell["evaluations"];
   const auto steps = steps_within(solver, [&](int count) { return experiment.grid(count); }, static_cast<int>(budget));
   if (!steps) {
     cell["refused"] = concat("one step takes more than ", budget, " evaluations");
     return cell;
   }
   SampleRequest request = make_request(experiment, experiment.compare().n);
-  request.plan = solver(experiment.grid(*steps));
+  request.solver = solver;
+  request.grid = experiment.grid(*steps);
+  request.start_scale = experiment.start_scale(*steps);
   const Progress clock("", 1);
-  const at::Tensor x = sample_all(model, request);
+  const SampledSet sampled = sample_set(model, request);
   const double seconds = clock.seconds();
-  const at::Tensor raw = experiment.codec()->decode(x);
+  const at::Tensor raw = experiment.codec()->decode(sampled.x);
   const nlohmann::json measured = evaluator.measure(raw, request.labels);
-  const std::string picture = concat("compare_", sampler, "_", budget, ".png");
+  const std::string picture = concat("compare_", file_stem(sampler), "_", budget, ".png");
   write_file(pictures / picture,
              experiment.codec()->sheet_png(raw.narrow(0, 0, std::min(kShown, raw.size(0))), kShown / 2));
   cell.update({{"steps", *steps},
-               {"evaluations_used", request.plan.evaluations()},
+               {"evaluations_used", sampled.evaluations},
                {"n", raw.size(0)},
                {"seconds", seconds},
                {"seconds_per_sample", seconds / static_cast<double>(raw.size(0))},
@@ -47,6 +56,17 @@ nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Ev
   return cell;
 }
 
+nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Evaluator& evaluator,
+                            const std::string& sampler, std::int64_t budget, const std::filesystem::path& pictures) {
+  nlohmann::json cell{{"sampler", sampler}, {"evaluations", budget}};
+  const Solver solver = experiment.solver(sampler);
+  try {
+    return measure_solver(experiment, model, evaluator, solver, std::move(cell), pictures);
+  } catch (const ConfigError& error) {  // a sampler that cannot run on this grid; the others can
+    cell["refused"] = error.what();
+    return cell;
+  }
+}
 }  // namespace
 
 nlohmann::json compare_samplers(const Experiment& experiment, const Model& model, Evaluator& evaluator,

@@ -49,9 +49,54 @@ Batch examples(const Dataset& dataset, std::int64_t n) {
   return gather(dataset, indices);
 }
 
+void expect_measurable(const Experiment& experiment) {
+  const Config section = experiment.config().section("evaluate");
+  for (const std::string& metric : experiment.evaluate().metrics) {
+    if (experiment.is_classifier() && metric != "accuracy")
+      section.fail("metrics", concat(metric, " measures samples, and a classifier gives none. Use accuracy."));
+    if (!experiment.is_classifier() && metric == "accuracy")
+      section.fail("metrics", "accuracy measures a classifier, and this network is a denoiser. Use class_agreement or "
+                              "frechet.");
+    if (metric == "class_agreement" && experiment.data_spec().num_classes == 0)
+      section.fail("metrics", "class_agreement needs classes, and the data has none.");
+    if (metric != "class_agreement" && !experiment.held_out())
+      section.fail("metrics", concat(metric, " needs held-out examples, and dataset \"",
+                                     experiment.config().section("dataset").type("mnist"), "\" has no test split."));
+  }
+}
+
+namespace {
+
+// Raw samples of the experiment must go through the network's own codec into its shape.
+void expect_fits(const Experiment& experiment, const LoadedModel& network, const char* key, const std::string& path) {
+  classifier_of(network.model, path);
+  std::vector<std::int64_t> shape = experiment.data_spec().shape;
+  shape.insert(shape.begin(), 1);
+  const at::Tensor raw = experiment.codec()->decode(at::zeros(shape));
+  const std::vector<std::int64_t> found = network.experiment->codec()->encoded_shape(raw[0].sizes().vec());
+  if (found != network.model.spec.shape)
+    experiment.config().section("evaluate").fail(
+        key, concat(path, " takes ", at::IntArrayRef(network.model.spec.shape), ", and the samples are ",
+                    at::IntArrayRef(found), "."));
+}
+
+}  // namespace
+
 Evaluator::Evaluator(const Experiment& experiment) : experiment_(experiment) {
-  if (wants("frechet")) features_ = open_model(experiment.evaluate().features, experiment.catalog());
-  if (wants("class_agreement")) judge_ = open_model(experiment.evaluate().judge, experiment.catalog());
+  expect_measurable(experiment);
+  const EvaluateSettings& evaluate = experiment.evaluate();
+  if (wants("frechet")) {
+    features_ = open_model(evaluate.features, experiment.catalog());
+    expect_fits(experiment, *features_, "features", evaluate.features);
+  }
+  if (wants("class_agreement")) {
+    judge_ = open_model(evaluate.judge, experiment.catalog());
+    expect_fits(experiment, *judge_, "judge", evaluate.judge);
+    const std::int64_t known = judge_->model.spec.num_classes, asked = experiment.data_spec().num_classes;
+    if (known != asked)
+      experiment.config().section("evaluate").fail(
+          "judge", concat(evaluate.judge, " knows ", known, " classes, and the data has ", asked, "."));
+  }
 }
 
 bool Evaluator::wants(const std::string& metric) const {

@@ -7,9 +7,13 @@
 
 namespace thaw {
 
+/// Refuses metrics that this experiment cannot have, with the reason: ConfigError at evaluate.metrics. Opens data.
+void expect_measurable(const Experiment& experiment);
+
 /// Measures raw samples with the networks and reference data an experiment names.
 class Evaluator {
  public:
+  /// Opens the networks and checks that they take the experiment's samples: ConfigError where one cannot.
   explicit Evaluator(const Experiment& experiment);
 
   /// raw [n, ...] as the codec decodes, labels asked for (may be empty). {"class_agreement": .., "frechet": ..,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/device.h"
 
@@ -11,7 +12,7 @@ namespace thaw {
 namespace {
 
 const std::vector<std::string> kSections{"data_spec", "dataset", "codec",    "schedule", "objective", "backbone", "train",
-                                         "sampler",   "grid",    "guidance", "sampling", "evaluate",  "compare",  "report"};
+                                         "sampler",   "grid",    "guidance", "thresholding", "sampling", "evaluate",  "compare",  "report"};
 
 }  // namespace
 
@@ -31,6 +32,7 @@ Experiment::Experiment(Config config, const Catalog& catalog) : config_(std::mov
   config_.forget_resolved();
   read_top();
   read_components();
+  read_sampling();
   read_evaluation();
 }
 
@@ -38,12 +40,14 @@ void Experiment::read_top() {
   const std::vector<Option> options{
       {"seed", std::int64_t{1}, "of every random number", 0, 9e15},
       {"device", std::string("auto"), "auto, cpu, cuda, cuda:1 ..."},
-      {"precision", std::string("auto"), "of networks", 0, 0, {"auto", "float32", "bfloat16", "float64"}}};
+      {"precision", std::string("auto"), "of networks", 0, 0, {"auto", "float32", "bfloat16", "float64"}},
+      {"scheduler", std::string(), "a scheduler_config.json of diffusers, in place of the sections that sample"}};
   const Settings top = config_.read(options, "the top level", kSections);
   seed_ = static_cast<std::uint64_t>(top.integer("seed"));
   device_name_ = top.text("device");
   precision_name_ = top.text("precision");
   is_double_ = precision_name_ == "float64";
+  scheduler_path_ = top.text("scheduler");
 }
 
 void Experiment::read_components() {
@@ -80,6 +84,7 @@ void Experiment::read_components() {
   const Config backbone = config_.section("backbone");
   const auto& backbone_entry = catalog_->backbones.find(backbone, "unet");
   catalog_->backbones.read(backbone, backbone_entry);
+  is_pretrained_ = backbone_entry.info.has_trait("pretrained");
   if (backbone_entry.info.has_trait("classifier") != is_classifier_)
     backbone.fail("type", concat("backbone \"", backbone_entry.info.name, "\" does not go with objective \"",
                                  objective_entry.info.name, "\": one classifies, the other does not."));
@@ -90,10 +95,39 @@ void Experiment::read_components() {
   ema_decay_ = train.section("ema").read(ema_options(), "section train.ema").number("decay");
 }
 
-void Experiment::read_evaluation() {
+void Experiment::read_sampling() {
   solver_ = catalog_->samplers.create(config_.section("sampler"), "dpmpp_2m");
   guidance_ = catalog_->guidance.create(config_.section("guidance"), "none");
-  if (!is_classifier_) solver_(grid());  // a sampler that cannot run on this grid says so now
+  const Config section = config_.section("thresholding");
+  thresholding_ = catalog_->thresholdings.create(section, "none");
+  if (!scheduler_path_.empty()) read_scheduler(scheduler_path_);
+  if (!is_classifier_ && !solver_.is_adaptive()) solver_(grid());  // what cannot run on this grid says so now
+}
+
+void Experiment::read_scheduler(const std::string& path) {
+  constexpr std::uint64_t kMaxBytes = 1 << 20;
+  scheduler_ = import_scheduler(read_file(path, kMaxBytes), path, catalog_->schedules, catalog_->samplers);
+  const ImportedScheduler& made = *scheduler_;
+  solver_ = made.solver;
+  if (const std::string yaml = made.thresholding.yaml(); !yaml.empty())
+    thresholding_ = catalog_->thresholdings.create(Config::parse("thresholding: " + yaml, path).section("thresholding"), "");
+  // A model of ours keeps what it was trained as; a published network is what the scheduler beside it says.
+  if (!is_pretrained_) return;
+  if (made.negates_output || made.prediction == "consistency")
+    throw ConfigError(concat(path, ": prediction of class \"", made.class_name,
+                             "\" with these options is not what a published network here can be asked for."));
+  parameterisation_.prediction = prediction_from_name(made.prediction);
+  for (const auto& [name, yaml] : made.sections)
+    if (name == "schedule") {
+      schedule_ = catalog_->schedules.create(Config::parse("schedule: " + yaml, path).section("schedule"), "");
+      parameterisation_.schedule = schedule_;
+    }
+  const Grid levels = grid();
+  for (std::size_t i = 0; i < levels.size(); ++i)
+    if (!levels[i].is_clean()) parameterisation_.told.emplace_back(levels[i].lambda(), levels.times[i]);
+}
+
+void Experiment::read_evaluation() {
   const Settings sampling = config_.section("sampling").read(
       std::vector<Option>{{"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1,
                            1e6}},
@@ -116,14 +150,31 @@ void Experiment::read_evaluation() {
     evaluate.fail("metrics", "class_agreement needs evaluate.judge, a model directory.");
   const Settings compare = config_.section("compare").read(
       std::vector<Option>{
-          {"samplers", std::vector<std::string>{}, "names; none for no comparison", 0, 0, catalog_->samplers.names()},
+          {"samplers", std::vector<std::string>{},
+           "names, or \"name option=value ...\"; `all` for every planned one; none for no comparison"},
           {"evaluations", std::vector<double>{5, 10, 20, 50}, "network evaluations a sample", 1, 1e5},
           {"n", std::int64_t{100}, "samples a cell", 2, 1e6}},
       "section compare");
-  compare_ = {compare.texts("samplers"), compare.integers("evaluations"), compare.integer("n")};
+  compare_ = {expand_samplers(compare), compare.integers("evaluations"), compare.integer("n")};
   title_ = config_.section("report")
                .read(std::vector<Option>{{"title", std::string("Thaw"), "of the page"}}, "section report")
                .text("title");
+}
+
+// "all" stands for every sampler that generates on a fixed grid and is nobody's fault kept for comparison.
+std::vector<std::string> Experiment::expand_samplers(const Settings& compare) const {
+  std::vector<std::string> names;
+  for (const std::string& name : compare.texts("samplers")) {
+    if (name == "all") {
+      for (const auto& entry : catalog_->samplers.entries())
+        if (!entry.info.has_trait("inverts") && !entry.info.has_trait("compat") && !entry.info.has_trait("adaptive"))
+          names.push_back(entry.info.name);
+    } else {
+      solver(name);  // refused here and now
+      names.push_back(name);
+    }
+  }
+  return names;
 }
 
 DatasetPtr Experiment::dataset() const {
@@ -147,6 +198,12 @@ DatasetPtr Experiment::held_out() const {
 
 DataSpec Experiment::data_spec() const {
   if (!spec_) {
+    const Config backbone = config_.section("backbone");
+    const auto& entry = catalog_->backbones.find(backbone, "unet");
+    if (entry.info.has_trait("own_shape")) {
+      spec_ = entry.make(catalog_->backbones.read(backbone, entry), DataSpec{}, seed_)->own_spec();
+      return *spec_;
+    }
     const DatasetPtr data = dataset();
     if (data->size() == 0) throw DataError("dataset: holds no examples.");
     spec_ = DataSpec{codec_->encoded_shape(data->get(0).data.sizes().vec()), data->num_classes()};
@@ -157,15 +214,24 @@ DataSpec Experiment::data_spec() const {
 Model Experiment::make_model() const {
   const c10::Device device = device_from_name(device_name_);
   Model model{data_spec(), parameterisation_, nullptr, device,
-              is_double_ ? Precision::kFloat32 : precision_from_name(precision_name_, device)};
+              precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
-  move_weights(model.backbone->parameters(), device);
+  move_weights(model.backbone->parameters(), device, weight_type(model.precision));
   return model;
 }
 
-Solver Experiment::solver(const std::string& name) const {
-  if (config_.section("sampler").type("dpmpp_2m") == name) return solver_;
-  return catalog_->samplers.create(Config::empty(), name);
+Solver Experiment::solver(const std::string& text) const {
+  if (config_.section("sampler").type("dpmpp_2m") == text) return solver_;
+  const std::vector<std::string> words = split_words(text);
+  Config section = Config::empty(concat("compare.samplers: \"", text, "\""));
+  if (!words.empty()) section.set("type", words.front());
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    const std::size_t equals = words[i].find('=');
+    if (equals == std::string::npos || equals == 0)
+      section.fail("", concat("expected option=value after the name, got \"", words[i], "\"."));
+    section.set(words[i].substr(0, equals), words[i].substr(equals + 1));
+  }
+  return catalog_->samplers.create(section, "");
 }
 
 Grid Experiment::grid(std::int64_t steps) const {
@@ -173,10 +239,23 @@ Grid Experiment::grid(std::int64_t steps) const {
   const auto& entry = catalog_->grids.find(section, "trailing");
   Settings settings = catalog_->grids.read(section, entry);
   if (steps > 0) settings.set("steps", steps, settings.where("steps"), true);
+  if (scheduler_) return scheduler_->grid(static_cast<int>(settings.integer("steps")));
   return entry.make(settings, *schedule_);
 }
 
+double Experiment::start_scale(std::int64_t steps) const {
+  if (!scheduler_) return 0.0;
+  const Config section = config_.section("grid");
+  const Settings settings = catalog_->grids.read(section, catalog_->grids.find(section, "trailing"));
+  return scheduler_->start_scale(static_cast<int>(steps > 0 ? steps : settings.integer("steps")));
+}
+
 TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder) const {
+  if (is_double_)
+    throw ConfigError("precision: float64 is for sampling and measuring; train in float32 or bfloat16.");
+  if (is_pretrained_)
+    throw ConfigError(concat("backbone: \"", config_.section("backbone").type("unet"),
+                             "\" brings its weights along; there is nothing to train."));
   TrainJob job;
   job.model = &model;
   job.objective = objective_;

@@ -8,6 +8,7 @@
 #include "core/model.h"
 #include "core/trainer.h"
 #include "experiments/catalog.h"
+#include "samplers/scheduler_config.h"
 
 namespace thaw {
 
@@ -34,6 +35,7 @@ class Experiment {
   std::uint64_t seed() const { return seed_; }
   const std::string& title() const { return title_; }
   bool is_classifier() const { return is_classifier_; }
+  bool is_pretrained() const { return is_pretrained_; }  // the backbone brings its weights along
   const EvaluateSettings& evaluate() const { return evaluate_; }
   const CompareSettings& compare() const { return compare_; }
   std::int64_t micro_batch() const { return micro_batch_; }
@@ -46,15 +48,21 @@ class Experiment {
   SchedulePtr schedule() const { return schedule_; }
   ObjectivePtr objective() const { return objective_; }
   Guidance guidance() const { return guidance_; }
+  Thresholding thresholding() const { return thresholding_; }  // empty for none
+  /// A published scheduler configuration in place of schedule, grid, sampler and thresholding; null without one.
+  const ImportedScheduler* scheduler() const { return scheduler_ ? &*scheduler_ : nullptr; }
 
   /// Fresh weights on the experiment's device.
   Model make_model() const;
   DataSpec data_spec() const;
 
   Solver solver() const { return solver_; }
-  Solver solver(const std::string& name) const;
+  /// By name, or "name option=value ...".
+  Solver solver(const std::string& text) const;
   Grid grid() const { return grid(0); }
   Grid grid(std::int64_t steps) const;  // 0: as configured
+  /// Standard deviation a published scheduler starts from; 0 without one: that of unit-variance data at the first level.
+  double start_scale(std::int64_t steps = 0) const;
 
   TrainJob train_job(Model& model, const std::filesystem::path& folder) const;
 
@@ -64,18 +72,24 @@ class Experiment {
  private:
   void read_top();
   void read_components();
+  void read_sampling();
+  void read_scheduler(const std::string& path);
   void read_evaluation();
+  std::vector<std::string> expand_samplers(const Settings& compare) const;
 
   Config config_;
   const Catalog* catalog_;
   std::uint64_t seed_ = 0;
   std::string title_, device_name_, precision_name_;
-  bool is_classifier_ = false, is_double_ = false;
+  bool is_classifier_ = false, is_pretrained_ = false, is_double_ = false;
   SchedulePtr schedule_;
   ObjectivePtr objective_;
   CodecPtr codec_;
   Guidance guidance_;
+  Thresholding thresholding_;
   Solver solver_;
+  std::optional<ImportedScheduler> scheduler_;
+  std::string scheduler_path_;
   std::optional<Settings> train_;
   OptimizerOptions optimizer_{};
   double ema_decay_ = 0.999;

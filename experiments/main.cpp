@@ -3,6 +3,7 @@
 
 #include "core/base/error.h"
 #include "core/base/stop.h"
+#include "core/device.h"
 #include "experiments/commands.h"
 
 int main(int count, char** arguments) {
@@ -13,6 +14,10 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
+    if (thaw::is_out_of_memory(error)) {
+      std::fprintf(stderr, "out of memory; lower sampling.micro_batch or train.micro_batch, or choose a smaller network\n");
+      return static_cast<int>(thaw::ExitCode::kResources);
+    }
     std::fprintf(stderr, "a defect of thaw, please report it: %s\n", error.what());
     return static_cast<int>(thaw::ExitCode::kBug);
   }

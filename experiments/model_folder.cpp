@@ -1,6 +1,7 @@
 #include "experiments/model_folder.h"
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -11,20 +12,64 @@ namespace thaw {
 
 namespace fs = std::filesystem;
 
-LoadedModel open_model(const fs::path& path, const Catalog& catalog, const std::vector<std::string>& overrides) {
+namespace {
+
+// A published folder: the network's own, or a pipeline's with the network in unet/ or transformer/.
+std::optional<fs::path> published_network(const fs::path& path) {
+  for (const char* part : {"", "unet", "transformer"})
+    if (fs::exists(path / part / "config.json")) return part[0] == '\0' ? path : path / part;
+  return std::nullopt;
+}
+
+// The configuration that stands for a published network: the betas of Ho et al. 2020 unless overridden.
+Config published_config(const fs::path& network) {
+  Config config = Config::empty(network.string());
+  config.set("backbone.type", "published");
+  config.set("backbone.path", nlohmann::json(network.string()).dump());  // quoted as YAML takes it
+  config.set("schedule", "linear");
+  config.set("objective.prediction", "noise");
+  config.set("objective.conditioning", "timestep");
+  config.set("sampler", "ddim");
+  return config;
+}
+
+// What a path names: a configuration, and the weights that go with it (none where the backbone brings its own).
+struct Source {
+  Config config;
+  fs::path weights{};
+};
+
+Source find_source(const fs::path& path) {
+  if (fs::is_regular_file(path)) {
+    Config config = Config::load(path);
+    const std::string model = config.take_text("model");
+    if (model.empty()) return {config};
+    if (fs::is_regular_file(model)) config.fail("model", concat("\"", model, "\" is no model directory."));
+    Source source = find_source(model);
+    source.config.overlay(config);
+    return source;
+  }
   fs::path folder = path;
-  if (fs::is_regular_file(path))
-    throw DataError(concat(path.string(), ": is a file; expected a model directory or a run folder."));
   if (!fs::exists(folder / "thaw.yaml") && fs::exists(folder / "model" / "thaw.yaml")) folder /= "model";
-  if (!fs::exists(folder / "thaw.yaml"))
-    throw DataError(concat(path.string(), ": is no model directory (no thaw.yaml) and no finished run (no model/)."));
-  Config config = Config::load(folder / "thaw.yaml");
-  apply_overrides(config, overrides);
+  if (fs::exists(folder / "thaw.yaml")) return {Config::load(folder / "thaw.yaml"), folder / "model.safetensors"};
+  if (const auto network = published_network(path)) return {published_config(*network)};
+  throw DataError(concat(path.string(), ": is no model directory (no thaw.yaml, no config.json) and no finished run (no "
+                                        "model/)."));
+}
+
+}  // namespace
+
+LoadedModel open_model(const fs::path& path, const Catalog& catalog, const std::vector<std::string>& overrides) {
+  Source source = find_source(path);
+  apply_overrides(source.config, overrides);
   LoadedModel loaded;
-  loaded.experiment = std::make_unique<Experiment>(std::move(config), catalog);
+  loaded.experiment = std::make_unique<Experiment>(std::move(source.config), catalog);
+  if (source.weights.empty() && !loaded.experiment->is_pretrained())
+    throw DataError(concat(path.string(), ": is a configuration whose network has no weights yet; train it with `thaw run ",
+                           path.string(), "` and name the run folder."));
   loaded.model = loaded.experiment->make_model();
-  assign(loaded.model.backbone->parameters().all(), load_tensors(folder / "model.safetensors").tensors,
-         (folder / "model.safetensors").string());
+  if (!source.weights.empty())
+    assign(loaded.model.backbone->parameters().all(), load_tensors(source.weights).tensors, source.weights.string());
   return loaded;
 }
 

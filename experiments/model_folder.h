@@ -12,7 +12,8 @@ struct LoadedModel {
   Model model;
 };
 
-/// Opens a model directory, a run folder (its model/), or a configuration (fresh weights are refused: DataError).
+/// Opens a model directory, a run folder (its model/), a published network in diffusers' layout, or a configuration
+/// whose backbone brings its weights along or that names its `model:` (fresh weights are refused: DataError).
 /// `overrides` are applied to its configuration.
 LoadedModel open_model(const std::filesystem::path& path, const Catalog& catalog,
                        const std::vector<std::string>& overrides = {});

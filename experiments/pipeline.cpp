@@ -1,9 +1,7 @@
 #include "experiments/pipeline.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <ctime>
 
 #include <ATen/ATen.h>
@@ -19,9 +17,9 @@
 #include "core/checkpoint.h"
 #include "core/device.h"
 #include "core/io/json_guard.h"
-#include "core/io/npz.h"
 #include "experiments/comparison.h"
 #include "experiments/evaluation.h"
+#include "experiments/inputs.h"
 #include "experiments/report.h"
 #include "experiments/sampling.h"
 
@@ -49,31 +47,38 @@ std::string today() {
   return concat(text, " UTC");
 }
 
+// What a stage leaves behind; without it the stage is done again, whatever its record says.
+std::vector<std::string> outputs_of(const std::string& stage) {
+  if (stage == "train") return {"checkpoints"};
+  if (stage == "sample") return {"samples/samples.npz", "pictures/index.json"};
+  return {"metrics.json"};
+}
+
 class Pipeline {
  public:
   Pipeline(const Experiment& experiment, const PipelineOptions& options)
       : experiment_(experiment), options_(options), folder_(options.folder), model_(experiment.make_model()),
-        stages_(read_record(folder_ / "stages.json")) {}
+        stages_(read_record(folder_ / "stages.json")), inputs_(folder_ / "inputs.json") {}
 
   void run() {
+    train_hash_ = hash_of("train");
+    expect_all_can_be_done();
     make_folder(folder_);
-    train_hash_ = experiment_.hash_of(kTrainSections);
-    // Refuses a folder of another configuration before anything in it is replaced.
-    if (wants("train")) expect_own_checkpoints(folder_ / "checkpoints", train_hash_);
+    sweep_temporaries(folder_);
+    inputs_.save();
     write_file(folder_ / "config.resolved.yaml", experiment_.config().resolved());
     write_environment(model_, folder_, options_.command);
-    stage("train", kTrainSections, [&] { train_stage(); });
-    if (wants("train") || wants("sample")) load_weights();
+    stage("train", [&] { train_stage(); });
+    if (!experiment_.is_pretrained() && (wants("train") || wants("sample"))) load_weights();
     if (experiment_.is_classifier()) {
-      stage("evaluate", sections({}), [&] { merge_metrics(measure_accuracy(experiment_, model_)); });
+      stage("evaluate", [&] { merge_metrics(measure_accuracy(experiment_, model_)); });
     } else {
-      stage("sample", sections({}), [&] { sample_stage(); });
-      stage("evaluate", sections({}), [&] { evaluate_stage(); });
-      if (!experiment_.compare().samplers.empty())
-        stage("compare", sections({"compare"}), [&] {
-          load_evaluator();
-          merge_metrics({{"compare", compare_samplers(experiment_, model_, *evaluator_, folder_ / "pictures")}});
-        });
+      stage("sample", [&] { sample_stage(); });
+      stage("evaluate", [&] { evaluate_stage(); });
+      stage("compare", [&] {
+        load_evaluator();
+        merge_metrics({{"compare", compare_samplers(experiment_, model_, *evaluator_, folder_ / "pictures")}});
+      });
     }
     if (wants("train")) save_model(folder_ / "model", experiment_, model_, "float32", card_facts(experiment_, folder_));
     if (wants("report")) report_stage();
@@ -81,27 +86,78 @@ class Pipeline {
 
  private:
   bool wants(const std::string& name) const {
-    return std::find(options_.stages.begin(), options_.stages.end(), name) != options_.stages.end();
+    const bool is_asked = std::find(options_.stages.begin(), options_.stages.end(), name) != options_.stages.end();
+    if (name == "compare") return is_asked && !experiment_.is_classifier() && !experiment_.compare().samplers.empty();
+    // Alone, training a network that has its weights is refused; among other stages there is nothing to do.
+    if (name == "train") return is_asked && !(experiment_.is_pretrained() && options_.stages.size() > 1);
+    return is_asked;
   }
 
-  std::vector<std::string> sections(std::vector<std::string> more) const {
-    std::vector<std::string> all = kTrainSections;
-    all.insert(all.end(), kSampleSections.begin(), kSampleSections.end());
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
+  // Refuses what a later stage would, and a folder of another configuration, before anything in it is replaced.
+  void expect_all_can_be_done() {
+    if (wants("train")) expect_own_checkpoints(folder_ / "checkpoints", train_hash_);
+    if (wants("evaluate")) expect_measurable(experiment_);
+    const auto is_to_do = [&](const char* name) { return wants(name) && !stands(name, hash_of(name)); };
+    if (!experiment_.is_classifier() && (is_to_do("evaluate") || is_to_do("compare"))) load_evaluator();
+  }
+
+  // Over the resolved lines and the contents of the files that the stage depends on.
+  std::string hash_of(const std::string& name) {
+    std::vector<std::string> sections = kTrainSections;
+    if (name != "train") sections.insert(sections.end(), kSampleSections.begin(), kSampleSections.end());
+    if (name == "compare") sections.push_back("compare");
+    std::string text = experiment_.hash_of(sections) + "\n" + hash_of_training_inputs();
+    if (name == "evaluate" || name == "compare") text += hash_of_measuring_inputs();
+    return content_hash(text);
+  }
+
+  std::string hash_of_training_inputs() {
+    if (experiment_.is_pretrained()) return hash_of_weights(model_) + "\n";
+    std::string text = inputs_.of("data", experiment_.dataset()->files()) + "\n";
+    const std::string init = experiment_.train_settings().text("init");
+    if (!init.empty()) text += inputs_.of("train.init", model_files(init)) + "\n";
+    if (experiment_.train_settings().integer("validate_every") > 0) text += hash_of_held_out();
+    return text;
+  }
+
+  std::string hash_of_measuring_inputs() {
+    std::string text = hash_of_held_out();
+    const EvaluateSettings& evaluate = experiment_.evaluate();
+    for (const auto& [name, path] : {std::pair("evaluate.features", evaluate.features),
+                                     std::pair("evaluate.judge", evaluate.judge)})
+      if (!path.empty()) text += inputs_.of(name, model_files(path)) + "\n";
+    return text;
+  }
+
+  std::string hash_of_held_out() {
+    const DatasetPtr data = experiment_.held_out();
+    return (data ? inputs_.of("held-out data", data->files()) : "") + "\n";
+  }
+
+  bool stands(const std::string& name, const std::string& hash) const {
+    if (!stages_.contains(name) || stages_[name]["config"] != hash) return false;
+    const std::vector<std::string> outputs = outputs_of(name);
+    return std::all_of(outputs.begin(), outputs.end(),
+                       [&](const std::string& output) { return fs::exists(folder_ / output); });
   }
 
   template <class Work>
-  void stage(const std::string& name, const std::vector<std::string>& sections, const Work& work) {
+  void stage(const std::string& name, const Work& work) {
     if (!wants(name)) return;
-    const std::string hash = experiment_.hash_of(sections);
-    if (stages_.contains(name) && stages_[name]["config"] == hash) {
+    const std::string hash = hash_of(name);
+    if (stands(name, hash)) {
       std::printf("%-9s stands (%s)\n", name.c_str(),
                   format_duration_s(stages_[name]["seconds"].get<double>()).c_str());
       return;
     }
     const Progress clock("", 1);
-    work();
+    try {
+      work();
+    } catch (const std::exception& error) {
+      if (!is_out_of_memory(error)) throw;
+      throw ResourceError(concat(name, ": out of memory; lower ", name == "train" ? "train" : "sampling",
+                                 ".micro_batch, or choose a smaller network."));
+    }
     stages_[name] = {{"config", hash}, {"seconds", clock.seconds()}};
     write_file(folder_ / "stages.json", stages_.dump(1) + "\n");
     std::printf("%-9s done in %s\n", name.c_str(), format_duration_s(clock.seconds()).c_str());
@@ -189,55 +245,12 @@ class Pipeline {
   fs::path folder_;
   Model model_;
   nlohmann::json stages_;
+  InputHashes inputs_;
   std::string train_hash_;
   std::optional<Evaluator> evaluator_;
 };
 
 }  // namespace
-
-void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request, const fs::path& path) {
-  make_folder(path.parent_path());
-  NpzWriter writer(path);
-  bool has_begun = false;
-  const auto n = static_cast<std::int64_t>(request.samples.size());
-  sample(model, request, [&](std::int64_t, const at::Tensor& x) {
-    // NHWC, as the evaluators of the field read it.
-    const at::Tensor raw = experiment.codec()->decode(x).movedim(1, -1).contiguous();
-    if (!has_begun) {
-      std::vector<std::int64_t> shape = raw.sizes().vec();
-      shape[0] = n;
-      writer.begin_array("arr_0", "|u1", std::move(shape));
-      has_begun = true;
-    }
-    writer.write(std::string_view(static_cast<const char*>(raw.data_ptr()), raw.nbytes()));
-  });
-  writer.end_array();
-  if (!request.labels.empty()) {
-    writer.begin_array("arr_1", "<i8", {n});
-    writer.write(std::string_view(reinterpret_cast<const char*>(request.labels.data()),
-                                  request.labels.size() * sizeof(std::int64_t)));
-    writer.end_array();
-  }
-  writer.commit();
-}
-
-Samples read_samples(const fs::path& path) {
-  const auto arrays = read_npz(path);
-  const auto data = arrays.find("arr_0");
-  if (data == arrays.end() || data->second.descr != "|u1" || data->second.shape.size() < 2)
-    throw DataError(concat(path.string(), ": expected arr_0 of uint8, channels last."));
-  Samples samples;
-  samples.raw = at::empty(data->second.shape, at::kByte);
-  std::memcpy(samples.raw.data_ptr(), data->second.bytes.data(), data->second.bytes.size());
-  samples.raw = samples.raw.movedim(-1, 1).contiguous();
-  if (const auto labels = arrays.find("arr_1"); labels != arrays.end()) {
-    if (labels->second.descr != "<i8" || labels->second.shape != std::vector<std::int64_t>{samples.raw.size(0)})
-      throw DataError(concat(path.string(), ": expected arr_1 of int64, one a sample."));
-    samples.labels.resize(static_cast<std::size_t>(samples.raw.size(0)));
-    std::memcpy(samples.labels.data(), labels->second.bytes.data(), labels->second.bytes.size());
-  }
-  return samples;
-}
 
 void write_environment(const Model& model, const fs::path& folder, const std::string& command) {
   write_file(folder / "environment.json", nlohmann::json{{"program_version", std::string(version())},

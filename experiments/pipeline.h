@@ -27,16 +27,21 @@ std::vector<std::pair<std::string, std::string>> card_facts(const Experiment& ex
 void write_pictures(const Experiment& experiment, const Model& model, const at::Tensor& raw,
                     const std::vector<std::int64_t>& labels, const std::filesystem::path& folder);
 
-/// Samples as they come into <path>: arr_0 uint8 channels last, arr_1 labels; memory does not grow with n.
+/// Samples into <path>: arr_0 channels last, as the codec decodes (uint8 pictures), arr_1 labels; memory does not grow
+/// with n. Micro-batches are kept in <path>.partial until all are there: the same request, stopped at any moment (also by
+/// SIGKILL) and made again, goes on behind them and ends in the same bytes.
 void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                   const std::filesystem::path& path);
 
 struct Samples {
-  at::Tensor raw;  // uint8, channels first
+  at::Tensor raw;  // channels first
   std::vector<std::int64_t> labels{};
 };
 /// Throws DataError when the file is not what save_samples writes.
 Samples read_samples(const std::filesystem::path& path);
+
+/// Content hash of a network's names and values.
+std::string hash_of_weights(const Model& model);
 
 /// program, commit, libtorch, device ... as environment.json.
 void write_environment(const Model& model, const std::filesystem::path& folder, const std::string& command);

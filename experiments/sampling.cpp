@@ -1,5 +1,9 @@
 #include "experiments/sampling.h"
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
@@ -19,9 +23,87 @@ void expect_finite(const at::Tensor& x, std::int64_t first) {
                             " of ", x.size(0), " in its batch)."));
 }
 
+// The first state of the micro-batch that begins at sample `first`, of a run from `level`.
+Latent start_state(const SampleRequest& request, const Level& level, const Latent& like, const NoiseSource& noise,
+                   std::int64_t first) {
+  const Editing& editing = request.editing;
+  const double spread = std::hypot(level.alpha, level.sigma);
+  if (!request.noise.defined() && !editing.starts_from_known && request.start_scale == 0.0)
+    return noise.start(like, level);
+  constexpr Level kUnit{0.0, 1.0};
+  Latent x = request.noise.defined() ? Latent::of(rows_of(request.noise, first, request.micro_batch, like.main()))
+                                     : noise.start(like, kUnit);
+  at::Tensor& state = x.streams.front().second;
+  if (editing.starts_from_known)
+    state = rows_of(editing.known, first, request.micro_batch, like.main()) * level.alpha +
+            state * (level.sigma * editing.noise_share);
+  else
+    state = state * (request.start_scale > 0.0 ? request.start_scale : spread);
+  return x;
+}
+
+// One micro-batch: its samples' names and conditions are those from `first` on, the last one repeated to fill it up,
+// since a network rounds differently at another batch size.
+class MicroBatch {
+ public:
+  MicroBatch(const Model& model, const SampleRequest& request, std::int64_t first)
+      : request_(request), first_(first), noise_(request.seed, names(first)) {
+    Condition condition;
+    if (!request.labels.empty()) {
+      std::vector<std::int64_t> labels;
+      for (std::int64_t i = 0; i < request.micro_batch; ++i) labels.push_back(request.labels[index(first + i)]);
+      condition["label"] = at::tensor(labels, at::kLong).to(model.device);
+    }
+    const Path& own_path = model.parameterisation.schedule->path();
+    denoiser_ = on_path(model.denoiser(std::move(condition)), own_path);
+    denoiser_ = with_guidance(std::move(denoiser_), request.guidance);
+    denoiser_ = with_thresholding(std::move(denoiser_), request.thresholding);
+    denoiser_ = with_velocity(std::move(denoiser_), *request.grid.path);
+  }
+
+  MethodRun run(const Latent& like, std::int64_t count, const Observer& observer) {
+    const std::optional<Plan> plan =
+        request_.solver.is_adaptive() ? std::nullopt : std::optional(request_.solver(request_.grid));
+    const Level begin = plan ? plan->start : request_.grid.front();
+    Latent start = start_state(request_, begin, like, noise_, first_);
+    Trace* const trace = request_.trace;
+    if (trace != nullptr) {
+      trace->begin(start, count);
+      denoiser_ = trace->watched(std::move(denoiser_));
+    }
+    const Observer observe = [&](const Mark& mark, const Latent& x, const Latent& denoised) {
+      if (trace != nullptr && mark.kind == MarkKind::kStep) trace->step(x);
+      if (observer) observer(mark, x, denoised);
+    };
+    Watch watch(observe);
+    const Editing& editing = request_.editing;
+    if (editing.mask.defined())
+      watch.hook = keep_known(rows_of(editing.known, first_, request_.micro_batch, like.main()),
+                              rows_of(editing.mask, first_, request_.micro_batch, like.main()), noise_);
+    if (plan) return {run_plan(*plan, denoiser_, std::move(start), noise_, watch), plan->evaluations()};
+    return run_method(request_.solver.method(request_.grid), denoiser_, std::move(start), noise_, watch);
+  }
+
+ private:
+  std::size_t index(std::int64_t i) const {
+    return static_cast<std::size_t>(std::min(i, static_cast<std::int64_t>(request_.samples.size()) - 1));
+  }
+  std::vector<std::uint64_t> names(std::int64_t first) const {
+    std::vector<std::uint64_t> result;
+    for (std::int64_t i = 0; i < request_.micro_batch; ++i) result.push_back(request_.samples[index(first + i)]);
+    return result;
+  }
+
+  const SampleRequest& request_;
+  std::int64_t first_;
+  NoiseSource noise_;
+  Denoiser denoiser_;
+};
+
 }  // namespace
 
-void sample(const Model& model, const SampleRequest& request, const SampleSink& sink, const Observer& observer) {
+std::int64_t sample(const Model& model, const SampleRequest& request, const SampleSink& sink,
+                    const Observer& observer) {
   const auto n = static_cast<std::int64_t>(request.samples.size());
   std::optional<Progress> progress;
   if (!request.progress.empty()) progress.emplace(request.progress, n);
@@ -29,40 +111,37 @@ void sample(const Model& model, const SampleRequest& request, const SampleSink& 
   shape.insert(shape.begin(), request.micro_batch);
   const Latent like = Latent::of(
       at::empty(shape, at::TensorOptions(model.device).dtype(request.is_double ? at::kDouble : at::kFloat)));
+  std::int64_t evaluations = 0;
   for (std::int64_t first = 0; first < n; first += request.micro_batch) {
     if (stop_requested()) throw Stopped(concat("sampling stopped after ", first, " of ", n, " samples."));
-    // The last part is filled up with its last sample: a network rounds differently at another batch size.
-    std::vector<std::uint64_t> samples;
-    std::vector<std::int64_t> labels;
-    for (std::int64_t i = 0; i < request.micro_batch; ++i) {
-      const auto index = static_cast<std::size_t>(std::min(first + i, n - 1));
-      samples.push_back(request.samples[index]);
-      if (!request.labels.empty()) labels.push_back(request.labels[index]);
-    }
-    Condition condition;
-    if (!labels.empty()) condition["label"] = at::tensor(labels, at::kLong).to(model.device);
-    const Denoiser denoiser = with_guidance(model.denoiser(std::move(condition)), request.guidance);
-    NoiseSource noise(request.seed, samples);
-    const Latent x = run_plan(request.plan, denoiser, noise.start(like, request.plan.start), noise, observer);
     const std::int64_t count = std::min(request.micro_batch, n - first);
-    const at::Tensor part = x.main().narrow(0, 0, count).to(at::kCPU);
+    const MethodRun run = MicroBatch(model, request, first).run(like, count, observer);
+    evaluations = std::max(evaluations, run.evaluations);
+    const at::Tensor part = run.x.main().narrow(0, 0, count).to(at::kCPU);
     expect_finite(part, first);
     sink(first, part);
     if (progress) progress->update(first + count);
   }
+  return evaluations;
 }
 
-at::Tensor sample_all(const Model& model, const SampleRequest& request) {
+SampledSet sample_set(const Model& model, const SampleRequest& request) {
   std::vector<at::Tensor> parts;
-  sample(model, request, [&](std::int64_t, const at::Tensor& x) { parts.push_back(x); });
-  return at::cat(parts);
+  const std::int64_t evaluations =
+      sample(model, request, [&](std::int64_t, const at::Tensor& x) { parts.push_back(x); });
+  return {at::cat(parts), evaluations};
 }
+
+at::Tensor sample_all(const Model& model, const SampleRequest& request) { return sample_set(model, request).x; }
 
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label,
                            std::uint64_t first_sample) {
   SampleRequest request;
-  request.plan = experiment.solver()(experiment.grid());
+  request.solver = experiment.solver();
+  request.grid = experiment.grid();
+  request.start_scale = experiment.start_scale();
   request.guidance = experiment.guidance();
+  request.thresholding = experiment.thresholding();
   request.seed = experiment.seed();
   request.micro_batch = experiment.micro_batch();
   request.is_double = experiment.is_double();

@@ -4,27 +4,42 @@
 #include <functional>
 
 #include "core/executor.h"
+#include "experiments/editing.h"
 #include "experiments/experiment.h"
+#include "experiments/trace.h"
 
 namespace thaw {
 
 struct SampleRequest {
-  Plan plan;
+  Solver solver;
+  Grid grid;
   Guidance guidance;
+  Thresholding thresholding{};
   std::uint64_t seed = 0;
   std::vector<std::uint64_t> samples;  // indices: names of the noise
   std::vector<std::int64_t> labels;    // one a sample; empty without classes
   std::int64_t micro_batch = 50;
   bool is_double = false;
+  at::Tensor noise{};                  // standard normal [N, ...] to start from in place of our own
+  double start_scale = 0.0;            // standard deviation of the start; 0: that of unit-variance data at its level
+  Editing editing{};
+  Trace* trace = nullptr;
   std::string progress{};  // name of a progress line, empty for none
 };
 
 /// Called with each finished part in order, encoded and on the CPU.
 using SampleSink = std::function<void(std::int64_t first, const at::Tensor& x)>;
 /// Throws NumbersError naming the sample when one is not finite, Stopped between micro-batches.
-void sample(const Model& model, const SampleRequest& request, const SampleSink& sink, const Observer& observer = {});
+/// Returns the network evaluations a sample took (the most of its micro-batches, where a sampler chooses its steps).
+std::int64_t sample(const Model& model, const SampleRequest& request, const SampleSink& sink,
+                    const Observer& observer = {});
 
+struct SampledSet {
+  at::Tensor x;  // encoded [N, ...]
+  std::int64_t evaluations = 0;
+};
 /// All of them in one tensor.
+SampledSet sample_set(const Model& model, const SampleRequest& request);
 at::Tensor sample_all(const Model& model, const SampleRequest& request);
 
 /// A request with the experiment's own sampler, grid and guidance; labels go round the classes unless `label` >= 0.

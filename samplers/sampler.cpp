@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "core/base/error.h"
+#include "core/base/text.h"
 
 namespace thaw {
 
@@ -14,6 +15,33 @@ void register_samplers(SamplerRegistry& registry) {
 #define THAW_SAMPLER(name) register_sampler_##name(registry);
 #include "samplers/list.def"
 #undef THAW_SAMPLER
+}
+
+Solver Solver::adaptive(std::string name, Method method, Limit limit) {
+  Solver solver;
+  solver.name_ = std::move(name);
+  solver.method_ = std::move(method);
+  solver.limit_ = std::move(limit);
+  return solver;
+}
+
+Plan Solver::operator()(const Grid& grid) const {
+  if (is_adaptive())
+    throw ConfigError(concat("sampler \"", name_,
+                             "\": decides its steps from what the network answers, so that it has no plan to print, "
+                             "count or compare. Sampling takes it; for a plan use a sampler without the trait "
+                             "\"adaptive\"."));
+  return plan_(grid);
+}
+
+MachineMethod Solver::method(const Grid& grid) const {
+  expect_grid(grid);
+  return [method = method_, grid](Machine& machine, Reg x) { return method(machine, grid, x); };
+}
+
+std::optional<std::int64_t> Solver::most_evaluations(const Grid& grid) const {
+  if (!is_adaptive()) return plan_(grid).evaluations();
+  return limit_ ? limit_(grid) : std::nullopt;
 }
 
 int trait_value(const EntryInfo& info, const std::string& key, int fallback) {
@@ -38,7 +66,12 @@ std::optional<int> steps_within(const Solver& solver, const GridFactory& grid, i
       if (!best) throw;
       break;
     }
-    if (solver(candidate).evaluations() > evaluations) break;
+    const auto most = solver.most_evaluations(candidate);
+    if (!most)
+      throw ConfigError(concat("sampler \"", solver.name(),
+                               "\": takes as many evaluations as its tolerance asks for, so that it fits no budget of ",
+                               evaluations, ". Set its max_evaluations, or leave it out of the comparison."));
+    if (*most > evaluations) break;
     best = steps;
   }
   return best;

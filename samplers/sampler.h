@@ -5,15 +5,52 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include "core/base/registry.h"
 #include "core/math/grid.h"
+#include "core/math/machine.h"
 #include "core/math/plan.h"
 
 namespace thaw {
 
+/// A function from a grid to a plan, or, where steps depend on what the network answers, a method on a machine.
+///
 /// Pure: the same grid gives the same plan. Throws ConfigError with the reason when it cannot run on the grid.
-using Solver = std::function<Plan(const Grid&)>;
+class Solver {
+ public:
+  using Method = std::function<Reg(Machine& machine, const Grid& grid, Reg x)>;
+  /// The most evaluations a run on this grid may take; nothing where there is no limit.
+  using Limit = std::function<std::optional<std::int64_t>(const Grid&)>;
+
+  Solver() = default;
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, Solver> && std::is_invocable_r_v<Plan, F&, const Grid&>)
+      Solver(F plan)
+      : plan_(std::move(plan)) {}  // NOLINT: a function from a grid to a plan is a solver
+
+  /// `name` is for messages. Without a limit the solver fits no budget of evaluations.
+  static Solver adaptive(std::string name, Method method, Limit limit = {});
+
+  bool is_adaptive() const { return method_ != nullptr; }
+
+  /// Throws ConfigError for an adaptive one: it has no plan.
+  Plan operator()(const Grid& grid) const;
+  /// Of an adaptive one, bound to a grid (checked: ConfigError). The solver and the grid are copied.
+  MachineMethod method(const Grid& grid) const;
+
+  /// Evaluations of the plan, or the limit of an adaptive one.
+  std::optional<std::int64_t> most_evaluations(const Grid& grid) const;
+  const std::string& name() const { return name_; }
+
+ private:
+  std::function<Plan(const Grid&)> plan_{};
+  std::string name_{};
+  Method method_{};
+  Limit limit_{};
+};
+
 using SamplerRegistry = Registry<Solver>;
 
 /// Traits an entry may have:
@@ -28,7 +65,8 @@ int trait_value(const EntryInfo& info, const std::string& key, int fallback);
 using GridFactory = std::function<Grid(int steps)>;
 
 /// Steps of the largest plan that calls the network at most `evaluations` times; nothing when one step already asks
-/// for more. Stops below the first number of steps the grid refuses (a discrete schedule has only so many).
+/// for more. Stops below the first number of steps the grid refuses (a discrete schedule has only so many). Throws
+/// ConfigError for an adaptive solver without a limit.
 std::optional<int> steps_within(const Solver& solver, const GridFactory& grid, int evaluations);
 
 }  // namespace thaw

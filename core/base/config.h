@@ -74,6 +74,12 @@ class Config {
   /// stands replaces the whole section by {type: scalar}, so that options of the old type do not linger.
   void set(std::string_view dotted_key, std::string_view value);
 
+  /// Lays another configuration over this one: its values win; a section that names its `type` replaces ours whole.
+  void overlay(const Config& over);
+
+  /// Takes a text out of the top level; empty where there is none. Throws ConfigError when it is no text.
+  std::string take_text(std::string_view key);
+
   bool has(std::string_view key) const;
   /// The section under `key`; an absent one is empty, so that its options take their defaults.
   Config section(std::string_view key) const;

@@ -1,11 +1,13 @@
 #include "core/base/files.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -40,6 +42,18 @@ FileHook& file_hook() {
 
 void before(std::string_view operation, const fs::path& path) {
   if (file_hook()) file_hook()(operation, path);
+}
+
+constexpr std::string_view kTemporaryPrefix = ".thaw-", kTemporarySuffix = ".tmp";
+
+// .thaw-<process>-<number>.tmp
+bool is_temporary(const fs::path& path) {
+  const std::string name = path.filename().string();
+  if (!name.starts_with(kTemporaryPrefix) || !name.ends_with(kTemporarySuffix)) return false;
+  const std::string_view middle(name.data() + kTemporaryPrefix.size(),
+                                name.size() - kTemporaryPrefix.size() - kTemporarySuffix.size());
+  return std::count(middle.begin(), middle.end(), '-') == 1 &&
+         middle.find_first_not_of("0123456789-") == std::string_view::npos;
 }
 
 std::string error_text(int error) {
@@ -171,10 +185,12 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   make_parent(path_);
   before("open", path_);
   do {
-    temporary_ = path_.parent_path() / concat(".thaw-", ::getpid(), "-", counter++, ".tmp");
+    temporary_ = path_.parent_path() / concat(kTemporaryPrefix, ::getpid(), "-", counter++, kTemporarySuffix);
     descriptor_ = open_retrying(temporary_, O_WRONLY | O_CREAT | O_EXCL, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);  // left by a killed process of the same number
   if (descriptor_ < 0) throw_cannot("write", path_, errno);
+  // Held until the file is closed, also by a kill: how sweep_temporaries knows a file that is still being written.
+  static_cast<void>(::flock(descriptor_, LOCK_EX | LOCK_NB));
 }
 
 AtomicFile::~AtomicFile() {
@@ -206,6 +222,19 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) throw_cannot("write", path_, errno, size_);
   temporary_.clear();
   sync_folder_of(path_);
+}
+
+std::size_t sweep_temporaries(const fs::path& folder) {
+  std::size_t count = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(folder, fs::directory_options::skip_permission_denied, error), end;
+       !error && entry != end; entry.increment(error)) {
+    if (!is_temporary(entry->path()) || entry->symlink_status(error).type() != fs::file_type::regular) continue;
+    const Descriptor descriptor(open_retrying(entry->path(), O_RDONLY | O_NOFOLLOW));
+    if (!descriptor.is_open() || ::flock(descriptor.number(), LOCK_EX | LOCK_NB) != 0) continue;
+    if (::unlink(entry->path().c_str()) == 0) ++count;
+  }
+  return count;
 }
 
 void append_line(const fs::path& path, std::string_view line) {

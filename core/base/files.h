@@ -39,6 +39,10 @@ class AtomicFile {
   std::uint64_t size_ = 0;
 };
 
+/// Removes what atomic writes of killed programs left in the folder and below it; files still being written stay.
+/// Returns how many it removed. A folder that is not there holds none.
+std::size_t sweep_temporaries(const std::filesystem::path& folder);
+
 /// Appends one line and a newline in a single write call.
 void append_line(const std::filesystem::path& path, std::string_view line);
 

@@ -10,7 +10,7 @@ namespace thaw {
 namespace {
 
 constexpr int kBarCells = 24;
-constexpr double kTerminalPeriod_s = 0.1, kPlainPeriod_s = 10.0;
+constexpr double kTerminalPeriodSeconds = 0.1, kPlainPeriodSeconds = 10.0;
 
 }  // namespace
 
@@ -28,7 +28,7 @@ void Progress::update(std::int64_t done, const std::string& note) {
   done_ = done;
   const auto now = Clock::now();
   const double since = std::chrono::duration<double>(now - last_print_).count();
-  if (done < total_ && since < (is_terminal_ ? kTerminalPeriod_s : kPlainPeriod_s)) return;
+  if (done < total_ && since < (is_terminal_ ? kTerminalPeriodSeconds : kPlainPeriodSeconds)) return;
   last_print_ = now;
   print(note);
 }

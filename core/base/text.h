@@ -32,6 +32,9 @@ std::string format_bytes(std::uint64_t bytes);
 
 std::string join(std::span<const std::string> parts, std::string_view separator);
 
+/// The words of a text, without the white space between them.
+std::vector<std::string> split_words(const std::string& text);
+
 /// Levenshtein distance, for "did you mean".
 std::size_t edit_distance(std::string_view a, std::string_view b);
 

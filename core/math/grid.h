@@ -2,6 +2,7 @@
 // The levels a sampler visits.
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "core/base/registry.h"
@@ -14,11 +15,14 @@ namespace thaw {
 /// Levels from the noisiest down, with the geometry between them. N steps are N intervals, N + 1 levels.
 ///
 /// With `final: clean` the last level is {1, 0}, reached from the N-th noisy level without evaluating a network at
-/// it; with `final: sigma_min` the last level is the schedule's t_min.
+/// it; with `final: sigma_min` the N + 1 levels are spaced down to the schedule's t_min; with `final: then_sigma_min`
+/// the N noisy levels of `clean` are followed by t_min instead of the clean level.
 struct Grid {
   std::vector<Level> levels;
   std::vector<double> times;   // the schedule's t of each level; the clean one has 0, or -1 on a discrete schedule
   const Path* path = nullptr;  // a constant of core/math/path.h
+  /// The level at any time of the schedule; empty where that is not discrete, and for grids of given levels.
+  std::function<Level(double time)> at_time{};
 
   std::size_t size() const { return levels.size(); }
   std::size_t steps() const { return levels.size() - 1; }
@@ -38,7 +42,8 @@ void expect_grid(const Grid& grid);
 
 using GridRegistry = Registry<Grid, const Schedule&>;
 
-/// Adds trailing, leading, linspace, karras and uniform_lambda. All read `steps` and `final`.
+/// Adds every grid of core/math/list.def. All read `steps` and `final`; one whose list is a required option has the
+/// number of steps of its list.
 void register_grids(GridRegistry& registry);
 
 }  // namespace thaw

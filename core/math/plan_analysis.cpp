@@ -21,9 +21,11 @@ void add_scaled(Columns& sum, const Columns& other, double weight) {
   for (std::size_t i = 0; i < other.size(); ++i) sum[i] += weight * other[i];
 }
 
-void expect_data_only(const Evaluate& e) {
-  if (e.outputs.size() != 1 || e.outputs[0].kind != OutputKind::kData)
-    throw Error(ExitCode::kBug, "analysis: the plan asks for more than the x0 estimate");
+// An exact denoiser has neither guidance nor thresholding: data, raw and unguided are one estimate.
+void expect_estimates(const Evaluate& e) {
+  for (const Output& output : e.outputs)
+    if (output.kind == OutputKind::kVariance || output.kind == OutputKind::kVelocity)
+      throw Error(ExitCode::kBug, "analysis: the plan asks for more than the x0 estimate");
 }
 
 void add_noise(Columns& sum, const Combine& combine, const NoiseBasis& basis, std::size_t first_column) {
@@ -54,11 +56,11 @@ Tableau tableau_on(const Plan& plan, const NoiseBasis& basis) {
   const std::size_t first_data = 1 + basis.size();
   for (const Instruction& instruction : lowered.plan.program) {
     if (const auto* e = std::get_if<Evaluate>(&instruction)) {
-      expect_data_only(*e);
+      expect_estimates(*e);
       tableau.inputs.push_back(make_row(registers[e->src.id], basis.size(), plan.start, e->level));
       Columns data(first_data + tableau.lambdas.size() + 1, 0.0);
       data.back() = 1.0;
-      registers[e->outputs[0].dst.id] = std::move(data);
+      for (const Output& output : e->outputs) registers[output.dst.id] = data;
       tableau.lambdas.push_back(e->level.lambda());
     } else if (const auto* c = std::get_if<Combine>(&instruction)) {
       Columns sum;
@@ -109,15 +111,41 @@ Tableau normal_form(const Plan& plan) {
   return tableau_on(plan, NoiseBasis(plans));
 }
 
+std::vector<Tableau> normal_forms(std::span<const Plan* const> plans) {
+  const NoiseBasis basis(plans);
+  std::vector<Tableau> tableaus;
+  for (const Plan* plan : plans) tableaus.push_back(tableau_on(*plan, basis));
+  return tableaus;
+}
+
+double tableau_distance(const Tableau& a, const Tableau& b) {
+  if (a.inputs.size() != b.inputs.size()) return std::numeric_limits<double>::infinity();
+  double worst = difference(a.output, b.output);
+  for (std::size_t i = 0; i < a.inputs.size(); ++i)
+    worst = std::max({worst, difference(a.lambdas[i], b.lambdas[i]), difference(a.inputs[i], b.inputs[i])});
+  return worst;
+}
+
 double plan_distance(const Plan& a, const Plan& b) {
   if (a.evaluations() != b.evaluations()) return std::numeric_limits<double>::infinity();
   const Plan* plans[] = {&a, &b};
-  const NoiseBasis basis(plans);
-  const Tableau ta = tableau_on(a, basis), tb = tableau_on(b, basis);
-  double worst = difference(ta.output, tb.output);
-  for (std::size_t i = 0; i < ta.inputs.size(); ++i)
-    worst = std::max({worst, difference(ta.lambdas[i], tb.lambdas[i]), difference(ta.inputs[i], tb.inputs[i])});
-  return worst;
+  const std::vector<Tableau> tableaus = normal_forms(plans);
+  return tableau_distance(tableaus[0], tableaus[1]);
+}
+
+Plan with_fixed_variance(Plan plan, double v) {
+  for (Instruction& instruction : plan.program) {
+    if (auto* e = std::get_if<Evaluate>(&instruction)) {
+      std::erase_if(e->outputs, [](const Output& output) { return output.kind == OutputKind::kVariance; });
+    } else if (auto* c = std::get_if<Combine>(&instruction)) {
+      for (NoiseTerm& term : c->noise) {
+        if (term.scale == kNoReg) continue;
+        term.weight *= std::exp(0.5 * std::lerp(term.log_low, term.log_high, 0.5 * (v + 1.0)));
+        term.scale = kNoReg;
+      }
+    }
+  }
+  return plan;
 }
 
 double Gaussian::gain(const Level& level) const {
@@ -141,12 +169,12 @@ Columns walk_gaussian(const Plan& plan, const Gaussian& data, const NoiseBasis& 
   registers[lowered.plan.input.id] = {0.0, 1.0};
   for (const Instruction& instruction : lowered.plan.program) {
     if (const auto* e = std::get_if<Evaluate>(&instruction)) {
-      expect_data_only(*e);
+      expect_estimates(*e);
       see(instruction, registers[e->src.id]);
       const double gain = data.gain(e->level);
       Columns denoised{data.mean * (1.0 - gain * e->level.alpha)};
       add_scaled(denoised, registers[e->src.id], gain);
-      registers[e->outputs[0].dst.id] = std::move(denoised);
+      for (const Output& output : e->outputs) registers[output.dst.id] = denoised;
     } else if (const auto* c = std::get_if<Combine>(&instruction)) {
       Columns sum;
       for (const Term& term : c->terms) add_scaled(sum, registers[term.reg.id], term.weight);
@@ -173,15 +201,26 @@ PlanMoments gaussian_moments(const Plan& plan, const Gaussian& data) {
   return result;
 }
 
-double strong_error(const Plan& a, const Plan& b, const Gaussian& data) {
-  const Plan* plans[] = {&a, &b};
-  const NoiseBasis basis(plans);
+std::vector<double> strong_errors(std::span<const Plan* const> plans, const Plan& reference, const Gaussian& data) {
+  std::vector<const Plan*> all(plans.begin(), plans.end());
+  all.push_back(&reference);
+  const NoiseBasis basis(all);
   const auto ignore = [](const Instruction&, const Columns&) {};
-  Columns gap = walk_gaussian(a, data, basis, ignore);
-  add_scaled(gap, walk_gaussian(b, data, basis, ignore), -1.0);
-  const Moments m = moments_of(gap);
-  const double mean = m.mean(a.start.alpha * data.mean);
-  return std::sqrt(m.variance(data.variance_at(a.start)) + mean * mean);
+  const Columns exact = walk_gaussian(reference, data, basis, ignore);
+  std::vector<double> errors;
+  for (const Plan* plan : plans) {
+    Columns gap = walk_gaussian(*plan, data, basis, ignore);
+    add_scaled(gap, exact, -1.0);
+    const Moments m = moments_of(gap);
+    const double mean = m.mean(plan->start.alpha * data.mean);
+    errors.push_back(std::sqrt(m.variance(data.variance_at(plan->start)) + mean * mean));
+  }
+  return errors;
+}
+
+double strong_error(const Plan& a, const Plan& b, const Gaussian& data) {
+  const Plan* plans[] = {&a};
+  return strong_errors(plans, b, data).front();
 }
 
 double variance_error(const Plan& plan, const Gaussian& data, double start_variance) {
@@ -213,8 +252,9 @@ std::vector<double> run_on_host(const Plan& plan, std::span<const double> x, con
   registers[lowered.plan.input.id].assign(x.begin(), x.end());
   for (const Instruction& instruction : lowered.plan.program) {
     if (const auto* e = std::get_if<Evaluate>(&instruction)) {
-      expect_data_only(*e);
-      registers[e->outputs[0].dst.id] = denoiser(registers[e->src.id], e->level);
+      expect_estimates(*e);
+      const std::vector<double> data = denoiser(registers[e->src.id], e->level);
+      for (const Output& output : e->outputs) registers[output.dst.id] = data;
     } else if (const auto* c = std::get_if<Combine>(&instruction)) {
       std::vector<double> sum(x.size(), 0.0);
       for (const Term& term : c->terms) add_scaled(sum, registers[term.reg.id], term.weight);

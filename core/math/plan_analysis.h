@@ -25,12 +25,24 @@ struct Tableau {
   double noise_variance() const;  // of the output
 };
 
-/// Of one plan, with its own noise split at its own interval ends. With kVariance scales it throws Error (kBug).
+/// Of one plan, with its own noise split at its own interval ends. The estimates data, raw and unguided count as one;
+/// with a kVariance or kVelocity output it throws Error (kBug).
 Tableau normal_form(const Plan& plan);
+
+/// Of several plans on one noise basis, so that any two of them can be compared.
+std::vector<Tableau> normal_forms(std::span<const Plan* const> plans);
+
+/// Largest absolute difference of rows and of evaluation lambdas of two tableaus on one noise basis; +inf when the
+/// numbers of evaluations differ.
+double tableau_distance(const Tableau& a, const Tableau& b);
 
 /// Largest absolute difference of rows and of evaluation lambdas, on a shared noise basis; +inf when the plans differ
 /// in the number of evaluations. Two methods are the same on this grid when it is <= 1e-12.
 double plan_distance(const Plan& a, const Plan& b);
+
+/// The plan with every learned variance at the same v in [-1, 1], so that it can be analysed: -1 is the posterior
+/// variance of a point, +1 that of the forward step.
+Plan with_fixed_variance(Plan plan, double v);
 
 /// Data N(mean, variance), for which the denoiser is affine and known.
 struct Gaussian {
@@ -71,6 +83,9 @@ double variance_error(const Plan& plan, const Gaussian& data, double start_varia
 /// denoiser: exact, on a common noise basis.
 double strong_error(const Plan& a, const Plan& b, const Gaussian& data);
 
+/// The same of several plans against one reference, which is walked once.
+std::vector<double> strong_errors(std::span<const Plan* const> plans, const Plan& reference, const Gaussian& data);
+
 /// With all data at one point, every evaluation must be asked about exactly N(alpha, sigma^2) of its level. The worst
 /// deviation of mean and standard deviation, relative to alpha + sigma of that level. A right solver gives <= 1e-9.
 double point_mass_error(const Plan& plan);
@@ -80,7 +95,8 @@ using HostDenoiser = std::function<std::vector<double>(std::span<const double> x
 using HostNoise = std::function<std::vector<double>(const Draw& draw)>;
 using HostObserver = std::function<void(const Mark& mark, std::span<const double> x)>;
 
-/// Runs a plan whose evaluations ask for kData alone. Sums in the order of the terms, then of the draws.
+/// Runs a plan whose evaluations ask for estimates alone, all of them the denoiser's. Sums in the order of the terms,
+/// then of the draws.
 std::vector<double> run_on_host(const Plan& plan, std::span<const double> x, const HostDenoiser& denoiser,
                                 const HostNoise& noise = {}, const HostObserver& observer = {});
 

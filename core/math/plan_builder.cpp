@@ -62,20 +62,24 @@ Reg Builder::combine(const Expr& sum, Role role) {
 }
 
 Reg Builder::combine(const Expr& sum, const NoiseTerm& noise, Role role) {
-  Combine c{.dst = kNoReg, .role = role, .terms = sum.terms()};
+  return combine(sum, std::vector<NoiseTerm>{noise}, role);
+}
+
+Reg Builder::combine(const Expr& sum, std::vector<NoiseTerm> noise, Role role) {
+  Combine c{.dst = kNoReg, .role = role, .terms = sum.terms(), .noise = std::move(noise)};
   std::erase_if(c.terms, [](const Term& term) { return term.weight == 0.0; });
-  if (noise.weight != 0.0) c.noise.push_back(noise);
+  std::erase_if(c.noise, [](const NoiseTerm& term) { return term.weight == 0.0; });
   c.dst = make_register();
   plan_.program.push_back(c);
   return c.dst;
 }
 
-NoiseTerm Builder::noise(const Level& from, const Level& to, double weight) const {
+NoiseTerm Builder::noise(const Level& from, const Level& to, double weight) {
   const auto [low, high] = std::minmax({from.lambda(), to.lambda()});  // the list form returns values
   return {.weight = weight, .draw = {.is_path = true, .from = low, .to = high}};
 }
 
-NoiseTerm Builder::fresh(std::uint8_t stream, std::uint32_t ordinal, double weight) const {
+NoiseTerm Builder::fresh(std::uint8_t stream, std::uint32_t ordinal, double weight) {
   return {.weight = weight, .draw = {.is_path = false, .stream = stream, .ordinal = ordinal}};
 }
 

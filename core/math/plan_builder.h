@@ -66,11 +66,12 @@ class Builder {
   Reg combine(const Expr& sum, Role role = Role::kAdvance);
   /// A noise term of weight 0 is dropped.
   Reg combine(const Expr& sum, const NoiseTerm& noise, Role role = Role::kAdvance);
+  Reg combine(const Expr& sum, std::vector<NoiseTerm> noise, Role role = Role::kAdvance);
 
   /// weight * normalised Brownian increment between two levels (order does not matter).
-  NoiseTerm noise(const Level& from, const Level& to, double weight) const;
+  static NoiseTerm noise(const Level& from, const Level& to, double weight);
   /// weight * independent draw (stream, ordinal).
-  NoiseTerm fresh(std::uint8_t stream, std::uint32_t ordinal, double weight) const;
+  static NoiseTerm fresh(std::uint8_t stream, std::uint32_t ordinal, double weight);
 
   /// kStep marks number the steps from 0.
   void mark(Reg x, const Level& level, MarkKind kind = MarkKind::kStep);

@@ -13,9 +13,10 @@ namespace thaw {
 
 /// Time runs from t_min (nearest to clean) to t_max (noisiest); lambda falls strictly between them.
 ///
-/// Continuous schedules have t in [0, 1] (edm: t is sigma itself); a discrete one has the timestep index
-/// 0 ... discrete_steps() - 1, real valued, lambda interpolated linearly in between. Immutable, thread-safe.
-class Schedule {
+/// Continuous schedules have t in [0, 1] (edm: t is sigma itself; trigflow: the angle, up to pi / 2); a discrete one
+/// has the timestep index 0 ... discrete_steps() - 1, real valued, lambda interpolated linearly in between: continuous
+/// time of the same process. Immutable, thread-safe.
+class Schedule : public std::enable_shared_from_this<Schedule> {
  public:
   virtual ~Schedule() = default;
 
@@ -29,7 +30,8 @@ class Schedule {
   virtual const Path& path() const = 0;
   virtual double t_min() const = 0;
   virtual double t_max() const = 0;
-  /// Length of the table of a discrete schedule, 0 of a continuous one.
+  /// Length of the table of a discrete schedule, 0 of a continuous one. t_max is below the last index where the table
+  /// is cut at a smallest lambda.
   virtual std::int64_t discrete_steps() const { return 0; }
 
   virtual Level at(double t) const { return path().at(lambda(t)); }

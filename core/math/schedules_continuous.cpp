@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 #include <utility>
 
@@ -10,19 +9,23 @@
 namespace thaw {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // lambda beyond +-10 is e^-10 = 4.5e-5 of noise or signal: below what float32 training sees.
 std::vector<Option> lambda_range_options(double end = 10.0) {
   return {{"lambda_min", -end, "ln(alpha / sigma) of the noisiest level", -16.0, 16.0},
-          {"lambda_max", end, "ln(alpha / sigma) of the cleanest noisy level", -16.0, 16.0}};
+          {"lambda_max", end, "ln(alpha / sigma) of the cleanest noisy level", -16.0, 16.0},
+          {"lambda_shift", 0.0,
+           "added to lambda(t): ln(64 / pixels a side) in simple diffusion, ln(input scale) in "
+           "Chen 2023",
+           -8.0, 8.0}};
 }
 
 /// A variance-preserving schedule given by a formula on (0, 1), cut to [lambda_min, lambda_max].
 class Cut : public Schedule {
  public:
   explicit Cut(const Settings& settings)
-      : lambda_min_(settings.number("lambda_min")), lambda_max_(settings.number("lambda_max")) {
+      : lambda_min_(settings.number("lambda_min")),
+        lambda_max_(settings.number("lambda_max")),
+        shift_(settings.number("lambda_shift")) {
     if (!(lambda_min_ < lambda_max_))
       settings.fail("lambda_max", concat("must be above lambda_min ", lambda_min_, ", got ", lambda_max_, "."));
   }
@@ -30,12 +33,12 @@ class Cut : public Schedule {
   double lambda(double t) const override {
     if (t <= t_min_) return lambda_max_;
     if (t >= t_max_) return lambda_min_;
-    return std::clamp(formula(t), lambda_min_, lambda_max_);
+    return std::clamp(formula(t) + shift_, lambda_min_, lambda_max_);
   }
   double time_of(double lambda) const override {
     if (lambda >= lambda_max_) return t_min_;
     if (lambda <= lambda_min_) return t_max_;
-    return inverse(lambda);
+    return inverse(lambda - shift_);
   }
   const Path& path() const override { return variance_preserving(); }
   double t_min() const override { return t_min_; }
@@ -45,28 +48,53 @@ class Cut : public Schedule {
   virtual double formula(double t) const = 0;
   virtual double inverse(double lambda) const = 0;
   void set_ends() {
-    t_min_ = inverse(lambda_max_);
-    t_max_ = inverse(lambda_min_);
+    t_min_ = inverse(lambda_max_ - shift_);
+    t_max_ = inverse(lambda_min_ - shift_);
   }
 
  private:
-  double lambda_min_, lambda_max_;
+  double lambda_min_, lambda_max_, shift_;
   double t_min_ = 0.0, t_max_ = 1.0;
-};
-
-class Cosine final : public Cut {
- public:
-  explicit Cosine(const Settings& settings) : Cut(settings) { set_ends(); }
-  std::string name() const override { return "cosine"; }
-
- protected:
-  double formula(double t) const override { return -std::log(std::tan(0.5 * std::numbers::pi * t)); }
-  double inverse(double lambda) const override { return 2.0 / std::numbers::pi * std::atan(std::exp(-lambda)); }
 };
 
 double logistic(double x) {
   return 1.0 / (1.0 + std::exp(-x));
 }
+
+/// alpha^2 = f(t) / f(0), f(t) = cos^2(angle(t)), angle(t) = (t + offset) / (1 + offset) pi / 2.
+class Cosine final : public Cut {
+ public:
+  explicit Cosine(const Settings& settings)
+      : Cut(settings),
+        scale_(0.5 * std::numbers::pi / (1.0 + settings.number("offset"))),
+        start_(scale_ * settings.number("offset")) {
+    set_ends();
+  }
+  std::string name() const override { return "cosine"; }
+
+ protected:
+  // cos^2(start) - cos^2(angle) = sin(angle - start) sin(angle + start): no cancellation near the clean end.
+  double formula(double t) const override {
+    const double gone = scale_ * t;
+    return std::log(std::cos(start_ + gone)) - 0.5 * std::log(std::sin(gone) * std::sin(gone + 2.0 * start_));
+  }
+  double inverse(double lambda) const override {
+    const double noise = std::sqrt(logistic(-2.0 * lambda)) * std::cos(start_);
+    const double signal = std::sqrt(logistic(2.0 * lambda)) * std::cos(start_);
+    const double angle = std::atan2(std::hypot(std::sin(start_), noise), signal);
+    const double gone = start_ == 0.0 ? angle : near_start(angle, noise * noise);
+    return gone / scale_;
+  }
+
+ private:
+  // angle - start from the product of sines where the difference itself would cancel.
+  double near_start(double angle, double product) const {
+    const double gone = angle - start_;
+    return gone > 0.5 ? gone : std::asin(product / std::sin(angle + start_));
+  }
+
+  double scale_, start_;
+};
 
 /// alpha^2 = (s(end) - s(u)) / (s(end) - s(start)), u = start + (end - start) t, s the logistic of u / tau.
 class Sigmoid final : public Cut {
@@ -123,52 +151,6 @@ class Laplace final : public Cut {
   double mean_, scale_;
 };
 
-/// sigma = s t / (1 + (s - 1) t), alpha = 1 - sigma.
-class Flow final : public Schedule {
- public:
-  explicit Flow(const Settings& settings)
-      : shift_(settings.number("shift")), t_min_(settings.number("t_min")), t_max_(settings.number("t_max")) {
-    if (!(t_min_ < t_max_)) settings.fail("t_max", concat("must be above t_min ", t_min_, ", got ", t_max_, "."));
-  }
-  std::string name() const override { return "flow"; }
-  double lambda(double t) const override {
-    t = std::clamp(t, t_min_, t_max_);
-    return t == 1.0 ? -kInfinity : std::log((1.0 - t) / (shift_ * t));
-  }
-  double time_of(double lambda) const override {
-    return std::clamp(1.0 / (1.0 + shift_ * std::exp(lambda)), t_min_, t_max_);
-  }
-  Level at(double t) const override {
-    t = std::clamp(t, t_min_, t_max_);
-    const double divisor = 1.0 + (shift_ - 1.0) * t;
-    return {(1.0 - t) / divisor, shift_ * t / divisor};
-  }
-  const Path& path() const override { return linear_path(); }
-  double t_min() const override { return t_min_; }
-  double t_max() const override { return t_max_; }
-
- private:
-  double shift_, t_min_, t_max_;
-};
-
-/// t is the noise-to-signal ratio itself.
-class Edm final : public Schedule {
- public:
-  explicit Edm(const Settings& settings) : min_(settings.number("sigma_min")), max_(settings.number("sigma_max")) {
-    if (!(min_ < max_)) settings.fail("sigma_max", concat("must be above sigma_min ", min_, ", got ", max_, "."));
-  }
-  std::string name() const override { return "edm"; }
-  double lambda(double t) const override { return -std::log(std::clamp(t, min_, max_)); }
-  double time_of(double lambda) const override { return std::clamp(std::exp(-lambda), min_, max_); }
-  Level at(double t) const override { return {1.0, std::clamp(t, min_, max_)}; }
-  const Path& path() const override { return variance_exploding(); }
-  double t_min() const override { return min_; }
-  double t_max() const override { return max_; }
-
- private:
-  double min_, max_;
-};
-
 std::vector<Option> with_lambda_range(std::vector<Option> options, double end = 10.0) {
   const std::vector<Option> range = lambda_range_options(end);
   options.insert(options.end(), range.begin(), range.end());
@@ -178,11 +160,13 @@ std::vector<Option> with_lambda_range(std::vector<Option> options, double end = 
 }  // namespace
 
 void register_schedule_cosine(ScheduleRegistry& registry) {
-  registry.add({{.name = "cosine",
-                 .summary = "variance preserving, alpha = cos(pi t / 2), t in [0, 1]",
-                 .source = "Nichol and Dhariwal 2021, eq. 17 without offset; Salimans and Ho 2022",
-                 .options = lambda_range_options()},
-                [](const Settings& s) -> SchedulePtr { return std::make_shared<Cosine>(s); }});
+  registry.add(
+      {{.name = "cosine",
+        .summary = "variance preserving, alpha = cos(pi t / 2), t in [0, 1]",
+        .source = "Nichol and Dhariwal 2021, eq. 17; without offset Salimans and Ho 2022; shift: Hoogeboom et "
+                  "al. 2023, eq. 8",
+        .options = with_lambda_range({{"offset", 0.0, "of the angle, 0.008 in Nichol and Dhariwal 2021", 0.0, 0.5}})},
+       [](const Settings& s) -> SchedulePtr { return std::make_shared<Cosine>(s); }});
 }
 
 void register_schedule_sigmoid(ScheduleRegistry& registry) {
@@ -203,26 +187,6 @@ void register_schedule_laplace(ScheduleRegistry& registry) {
                  .options = with_lambda_range(
                      {{"mean", 0.0, "of log SNR", -10.0, 10.0}, {"scale", 0.5, "of log SNR", 0.05, 10.0}}, 5.0)},
                 [](const Settings& s) -> SchedulePtr { return std::make_shared<Laplace>(s); }});
-}
-
-void register_schedule_flow(ScheduleRegistry& registry) {
-  registry.add({{.name = "flow",
-                 .summary = "straight line x = (1 - t) x0 + t eps, with a resolution shift of t",
-                 .source = "Lipman et al. 2023; Liu et al. 2023; shift: Esser et al. 2024, eq. 23",
-                 .options = {{"shift", 1.0, "sigma = shift t / (1 + (shift - 1) t)", 0.01, 100.0},
-                             {"t_min", 1e-4, "cleanest noisy time", 1e-7, 0.5},
-                             {"t_max", 1.0, "noisiest time; 1 has no signal", 0.5, 1.0}},
-                 .traits = {"reaches_alpha_zero"}},
-                [](const Settings& s) -> SchedulePtr { return std::make_shared<Flow>(s); }});
-}
-
-void register_schedule_edm(ScheduleRegistry& registry) {
-  registry.add({{.name = "edm",
-                 .summary = "variance exploding, t = sigma",
-                 .source = "Karras et al. 2022, section 3",
-                 .options = {{"sigma_min", 0.002, "smallest noise", 1e-6, 1e3},
-                             {"sigma_max", 80.0, "largest noise", 1e-3, 1e6}}},
-                [](const Settings& s) -> SchedulePtr { return std::make_shared<Edm>(s); }});
 }
 
 }  // namespace thaw

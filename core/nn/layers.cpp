@@ -64,10 +64,12 @@ at::Tensor Embedding::operator()(const at::Tensor& index_N) const { return at::e
 
 at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options) {
   const std::int64_t half = options.features / 2;
-  const auto float_options = t_N.options().dtype(at::kFloat);
+  // Half types would blur the large arguments.
+  const auto type = t_N.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto float_options = t_N.options().dtype(type);
   const at::Tensor exponent =
       at::arange(half, float_options) * (-std::log(options.max_period) / (half - options.frequency_shift));
-  const at::Tensor angle = t_N.to(at::kFloat).unsqueeze(1) * exponent.exp().unsqueeze(0);
+  const at::Tensor angle = t_N.to(type).unsqueeze(1) * exponent.exp().unsqueeze(0);
   at::Tensor embedding = options.cosine_first ? at::cat({angle.cos(), angle.sin()}, 1)
                                               : at::cat({angle.sin(), angle.cos()}, 1);
   if (options.features % 2 == 1) embedding = at::constant_pad_nd(embedding, {0, 1});

@@ -65,7 +65,7 @@ struct Sinusoid {
   double frequency_shift = 0.0;  // subtracted from the number of frequencies in the exponent's divisor
 };
 
-/// Vaswani et al. 2017 as Ho et al. 2020 use it: t_N float -> [N, features], in float32.
+/// Vaswani et al. 2017 as Ho et al. 2020 use it: t_N float -> [N, features], in float32 (float64 for float64).
 at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options);
 
 /// Scaled dot-product attention, [N, heads, L, D] each.

@@ -23,21 +23,25 @@ namespace {
 
 class TensorDataset : public Dataset {
  public:
-  TensorDataset(at::Tensor pixels_NCHW, at::Tensor labels_N, std::int64_t num_classes)
-      : pixels_(std::move(pixels_NCHW)), labels_(std::move(labels_N)), num_classes_(num_classes) {}
+  TensorDataset(at::Tensor pixels_NCHW, at::Tensor labels_N, std::int64_t num_classes, std::vector<fs::path> files)
+      : pixels_(std::move(pixels_NCHW)), labels_(std::move(labels_N)), num_classes_(num_classes),
+        files_(std::move(files)) {}
   std::int64_t size() const override { return pixels_.size(0); }
   Example get(std::int64_t index) const override { return {pixels_[index], {{"label", labels_[index]}}}; }
   std::int64_t num_classes() const override { return num_classes_; }
+  std::vector<fs::path> files() const override { return files_; }
 
  private:
   at::Tensor pixels_, labels_;
   std::int64_t num_classes_;
+  std::vector<fs::path> files_;
 };
 
 const Option kRange{"range", std::vector<double>{}, "[first, end): only these examples; empty for all", 0.0, 1e12};
 
 // Applies `range` to both tensors.
-DatasetPtr in_range(const Settings& settings, at::Tensor pixels, at::Tensor labels, std::int64_t num_classes) {
+DatasetPtr in_range(const Settings& settings, at::Tensor pixels, at::Tensor labels, std::int64_t num_classes,
+                    std::vector<fs::path> files) {
   const std::vector<std::int64_t> range = settings.integers("range");
   if (!range.empty()) {
     if (range.size() != 2 || range[0] >= range[1] || range[1] > pixels.size(0))
@@ -46,7 +50,7 @@ DatasetPtr in_range(const Settings& settings, at::Tensor pixels, at::Tensor labe
     pixels = pixels.slice(0, range[0], range[1]);
     labels = labels.slice(0, range[0], range[1]);
   }
-  return std::make_shared<TensorDataset>(pixels, labels, num_classes);
+  return std::make_shared<TensorDataset>(pixels, labels, num_classes, std::move(files));
 }
 
 fs::path first_existing(const fs::path& folder, const std::string& name) {
@@ -66,13 +70,15 @@ DatasetPtr make_mnist(const Settings& settings) {
   const std::string stem = settings.text("split") == "train" ? "train" : "t10k";
   const fs::path image_path = first_existing(folder, stem + "-images-idx3-ubyte");
   const IdxArray images = read_idx_images(image_path);
-  const IdxArray labels = read_idx_labels(first_existing(folder, stem + "-labels-idx1-ubyte"));
+  const fs::path label_path = first_existing(folder, stem + "-labels-idx1-ubyte");
+  const IdxArray labels = read_idx_labels(label_path);
   const std::int64_t n = images.shape[0];
   if (labels.shape[0] != n)
     throw DataError(concat(image_path.string(), ": ", n, " images, but ", labels.shape[0], " labels beside it."));
   const std::int64_t num_classes = n == 0 ? 0 : 1 + *std::max_element(labels.bytes.begin(), labels.bytes.end());
   return in_range(settings, bytes_tensor(images.bytes, {n, 1, images.shape[1], images.shape[2]}),
-                  bytes_tensor(labels.bytes, {n}).to(at::kLong), std::max<std::int64_t>(num_classes, 10));
+                  bytes_tensor(labels.bytes, {n}).to(at::kLong), std::max<std::int64_t>(num_classes, 10),
+                  {image_path, label_path});
 }
 
 DatasetPtr make_cifar10(const Settings& settings) {
@@ -81,13 +87,15 @@ DatasetPtr make_cifar10(const Settings& settings) {
   if (settings.text("split") == "train")
     names = {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"};
   std::vector<at::Tensor> pixels, labels;
+  std::vector<fs::path> files;
   for (const std::string& name : names) {
-    const CifarBatch batch = read_cifar10_batch(folder / name);
+    files.push_back(folder / name);
+    const CifarBatch batch = read_cifar10_batch(files.back());
     const auto n = static_cast<std::int64_t>(batch.labels.size());
     pixels.push_back(bytes_tensor(batch.pixels_NCHW, {n, 3, 32, 32}));
     labels.push_back(bytes_tensor(batch.labels, {n}).to(at::kLong));
   }
-  return in_range(settings, at::cat(pixels), at::cat(labels), 10);
+  return in_range(settings, at::cat(pixels), at::cat(labels), 10, std::move(files));
 }
 
 #ifdef THAW_HAS_MEDIA
@@ -108,6 +116,11 @@ class FolderDataset : public Dataset {
   }
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
   std::int64_t num_classes() const override { return num_classes_; }
+  std::vector<fs::path> files() const override {
+    std::vector<fs::path> paths;
+    for (const auto& [path, label] : files_) paths.push_back(path);
+    return paths;
+  }
   Example get(std::int64_t index) const override {
     const auto& [path, label] = files_[static_cast<std::size_t>(index)];
     const Image image = resize_image(square(read_image(path)), static_cast<int>(size_), static_cast<int>(size_),

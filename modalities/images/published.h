@@ -14,6 +14,7 @@ namespace thaw::image {
 struct PublishedNetwork {
   std::unique_ptr<Backbone> backbone{};
   std::string class_name{};
+  DataSpec spec{};           // input channels, the size it was trained at, classes
   std::string input_name{};  // what the peer's forward calls the picture: sample, hidden_states
 };
 

@@ -1,5 +1,6 @@
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <unistd.h>
 
 #include <ATen/ATen.h>
@@ -37,10 +38,22 @@ CATCH_TEST_CASE("AdamW takes the step its paper writes", "[core][optimizer]") {
   options.epsilon = 0;
   AdamW optimizer(parameters.all(), options);
   (weight * at::tensor({2.0f, -3.0f})).sum().add(bias.sum() * 5).backward();
-  optimizer.step(0.01, 1);
+  optimizer.step(0.01, 1, at::zeros({}));
   CATCH_CHECK(weight[0][0].item<double>() == Catch::Approx(1 * (1 - 0.01 * 0.1) - 0.01).margin(1e-6));
   CATCH_CHECK(weight[0][1].item<double>() == Catch::Approx(1 * (1 - 0.01 * 0.1) + 0.01).margin(1e-6));
   CATCH_CHECK(bias[0].item<double>() == Catch::Approx(1 - 0.01).margin(1e-6));  // one dimension: no decay
+}
+
+CATCH_TEST_CASE("a void step changes neither weights nor moments", "[core][optimizer]") {
+  Parameters parameters(1);
+  at::Tensor weight = parameters.add("w", {2, 2}, Init::ones()), bias = parameters.add("b", {2}, Init::ones());
+  AdamW optimizer(parameters.all(), {});
+  (weight.sum() + bias.sum() * std::numeric_limits<float>::quiet_NaN()).backward();
+  optimizer.clip_gradients();  // the gradients are now all NaN
+  optimizer.step(0.1, 1, at::ones({}));
+  CATCH_CHECK(at::equal(weight.detach(), at::ones({2, 2})));
+  CATCH_CHECK(at::equal(bias.detach(), at::ones({2})));
+  for (const auto& [name, moment] : optimizer.state()) CATCH_CHECK(at::equal(moment, at::zeros_like(moment)));
 }
 
 CATCH_TEST_CASE("gradients are clipped to the norm asked for", "[core][optimizer]") {
@@ -48,7 +61,7 @@ CATCH_TEST_CASE("gradients are clipped to the norm asked for", "[core][optimizer
   at::Tensor weight = parameters.add("w", {2}, Init::ones());
   AdamW optimizer(parameters.all(), {});
   (weight * at::tensor({3.0f, 4.0f})).sum().backward();
-  CATCH_CHECK(optimizer.clip_gradients() == Catch::Approx(5.0));
+  CATCH_CHECK(optimizer.clip_gradients().item<double>() == Catch::Approx(5.0));
   CATCH_CHECK(weight.grad().norm().item<double>() == Catch::Approx(1.0).margin(1e-6));
 }
 

@@ -137,6 +137,22 @@ CATCH_TEST_CASE("an atomic file left uncommitted leaves nothing", "[base][files]
   CATCH_CHECK(scratch.num_files() == 0);
 }
 
+CATCH_TEST_CASE("temporaries of killed writers are swept, those being written and other files are not", "[base][files]") {
+  const Scratch scratch;
+  scratch.put(".thaw-1-0.tmp", "half");
+  make_folder(scratch / "below");
+  scratch.put("below/.thaw-12345-67.tmp", "half");
+  for (const char* kept : {"notes.tmp", ".thaw-1.tmp", ".thaw-a-0.tmp"}) scratch.put(kept, "own");
+  AtomicFile open_file(scratch / "below/file");
+  open_file.write("whole");
+  CATCH_CHECK(sweep_temporaries(scratch.folder()) == 2);
+  CATCH_CHECK(sweep_temporaries(scratch.folder()) == 0);
+  open_file.commit();
+  CATCH_CHECK(scratch.get("below/file") == "whole");
+  CATCH_CHECK(scratch.get("notes.tmp") == "own");
+  CATCH_CHECK(sweep_temporaries(scratch / "none") == 0);
+}
+
 CATCH_TEST_CASE("a symbolic link stays and its target is replaced", "[base][files]") {
   const Scratch scratch;
   scratch.put("target", "old");

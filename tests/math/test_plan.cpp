@@ -119,7 +119,11 @@ CATCH_TEST_CASE("lowered plans need as many registers as the method has history"
 }
 
 CATCH_TEST_CASE("lowering frees each register once and never one that is read later", "[math][plan]") {
-  for (const std::string& name : all_samplers().names()) {
+  for (const auto& entry : all_samplers().entries()) {
+    // The one has no plan before it runs, the other needs the timesteps of a table.
+    if (entry.info.has_trait("adaptive") || entry.info.has_trait("needs_timesteps")) continue;
+    const std::string& name = entry.info.name;
+    CATCH_CAPTURE(name);
     const LoweredPlan lowered = lower(make_solver(name)(karras_grid(6)));
     std::vector<bool> holds(lowered.num_registers, false);
     holds[lowered.plan.input.id] = true;
@@ -128,8 +132,10 @@ CATCH_TEST_CASE("lowering frees each register once and never one that is read la
     for (std::size_t i = 0; i < lowered.plan.program.size(); ++i) {
       if (const auto* e = std::get_if<Evaluate>(&lowered.plan.program[i])) {
         expect_held(e->src);
-        CATCH_REQUIRE(!(e->src == e->outputs[0].dst));
-        holds[e->outputs[0].dst.id] = true;
+        for (const Output& output : e->outputs) {
+          CATCH_REQUIRE(!(e->src == output.dst));
+          holds[output.dst.id] = true;
+        }
       } else if (const auto* c = std::get_if<Combine>(&lowered.plan.program[i])) {
         for (const Term& term : c->terms) expect_held(term.reg);
         holds[c->dst.id] = true;

@@ -130,5 +130,5 @@ CATCH_TEST_CASE("every weighting is finite and positive on every training level"
           CATCH_CHECK((std::isfinite(value) && value > 0.0));
           ++checked;
         }
-  CATCH_CHECK(checked == 8 * 3 * 6 * 3);
+  CATCH_CHECK(checked == 8 * 5 * 6 * 3);
 }

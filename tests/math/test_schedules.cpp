@@ -8,8 +8,21 @@
 using namespace thaw;
 using namespace thaw::testing;
 
+namespace {
+
+// A value for the option that has no default.
+std::string required_of(const std::string& schedule) {
+  return schedule == "betas" ? "betas: [0.01, 0.02, 0.04, 0.05, 0.1, 0.2, 0.25, 0.3]" : "";
+}
+
+double logistic(double x) {
+  return 1.0 / (1.0 + std::exp(-x));
+}
+
+}  // namespace
+
 CATCH_TEST_CASE("every path has the levels of its definition", "[math][path]") {
-  CATCH_REQUIRE(standard_paths().size() == 3);
+  CATCH_REQUIRE(standard_paths().size() == 5);
   for (const Path* path : standard_paths())
     for (double lambda : {-4.0, -1.0, 0.0, 0.75, 3.0, 12.0}) {
       CATCH_CAPTURE(path->name(), lambda);
@@ -19,6 +32,37 @@ CATCH_TEST_CASE("every path has the levels of its definition", "[math][path]") {
         CATCH_CHECK(std::hypot(level.alpha, level.sigma) == Catch::Approx(1.0).epsilon(1e-15));
       if (path == &linear_path()) CATCH_CHECK(level.alpha + level.sigma == Catch::Approx(1.0).epsilon(1e-15));
       if (path == &variance_exploding()) CATCH_CHECK(level.alpha == 1.0);
+      if (path == &sub_variance_preserving())
+        CATCH_CHECK(level.sigma == Catch::Approx(1.0 - level.alpha * level.alpha).margin(1e-15));
+      if (path == &trigonometric_path(0.5))
+        CATCH_CHECK(std::hypot(level.alpha, level.sigma / 0.5) == Catch::Approx(1.0).epsilon(1e-15));
+    }
+}
+
+CATCH_TEST_CASE("a path gives the level of a noise scale and refuses none below its largest", "[math][path]") {
+  for (const Path* path : standard_paths())
+    for (double lambda : {-4.0, -1.0, 0.0, 3.0}) {
+      const Level level = path->at(lambda);
+      CATCH_CAPTURE(path->name(), lambda);
+      CATCH_CHECK(path->at_sigma(level.sigma).alpha == Catch::Approx(level.alpha).epsilon(1e-10));  // 1 - sigma at -4
+      CATCH_CHECK(level.sigma <= path->largest_sigma());
+    }
+  CATCH_CHECK(&trigonometric_path(0.5) == &trigonometric_path(0.5));
+  CATCH_CHECK(&trigonometric_path(0.5) != &trigonometric_path(0.25));
+}
+
+CATCH_TEST_CASE("a path's slope is tangent to it", "[math][path]") {
+  for (const Path* path : standard_paths())
+    for (double lambda : {-2.0, 0.0, 1.5}) {
+      const double step = 1e-6;
+      const Level level = path->at(lambda), before = path->at(lambda - step), after = path->at(lambda + step);
+      const PathSlope slope = path->slope(level);
+      CATCH_CAPTURE(path->name(), lambda);
+      // Two directions are one where their cross product vanishes; time runs against lambda. Central differences:
+      // 1e-12.
+      const double across = slope.alpha * (after.sigma - before.sigma) - slope.sigma * (after.alpha - before.alpha);
+      CATCH_CHECK(std::abs(across) / (2.0 * step) < 1e-9);
+      CATCH_CHECK(slope.sigma * (after.sigma - before.sigma) + slope.alpha * (after.alpha - before.alpha) < 0.0);
     }
 }
 
@@ -27,13 +71,15 @@ CATCH_TEST_CASE("the ends of lambda are the clean level and no signal", "[math][
   for (const Path* path : standard_paths()) CATCH_CHECK(path->at(infinity) == Level{1.0, 0.0});
   CATCH_CHECK(variance_preserving().at(-infinity) == Level{0.0, 1.0});
   CATCH_CHECK(linear_path().at(-infinity) == Level{0.0, 1.0});
+  CATCH_CHECK(sub_variance_preserving().at(-infinity) == Level{0.0, 1.0});
+  CATCH_CHECK(trigonometric_path(0.5).at(-infinity) == Level{0.0, 0.5});
 }
 
 CATCH_TEST_CASE("time and lambda are inverse on every schedule", "[math][schedule]") {
   const ScheduleRegistry& registry = all_schedules();
-  CATCH_REQUIRE(registry.entries().size() == 8);
+  CATCH_REQUIRE(registry.entries().size() == 17);
   for (const std::string& name : registry.names()) {
-    const SchedulePtr schedule = make_schedule(name);
+    const SchedulePtr schedule = make_schedule(name, required_of(name));
     CATCH_CHECK(schedule->name() == name);
     for (int i = 1; i < 40; ++i) {
       const double share = i / 40.0;
@@ -50,7 +96,7 @@ CATCH_TEST_CASE("time and lambda are inverse on every schedule", "[math][schedul
 
 CATCH_TEST_CASE("the ends of every schedule are consistent", "[math][schedule]") {
   for (const auto& entry : all_schedules().entries()) {
-    const SchedulePtr schedule = make_schedule(entry.info.name);
+    const SchedulePtr schedule = make_schedule(entry.info.name, required_of(entry.info.name));
     CATCH_CAPTURE(entry.info.name);
     CATCH_CHECK(schedule->time_of(schedule->lambda(schedule->t_max())) ==
                 Catch::Approx(schedule->t_max()).epsilon(1e-12));
@@ -68,7 +114,6 @@ CATCH_TEST_CASE("continuous schedules have their closed forms", "[math][schedule
   CATCH_CHECK(cosine.alpha == Catch::Approx(std::cos(0.5 * std::numbers::pi * t)).epsilon(1e-14));
   CATCH_CHECK(cosine.sigma == Catch::Approx(std::sin(0.5 * std::numbers::pi * t)).epsilon(1e-14));
 
-  const auto logistic = [](double x) { return 1.0 / (1.0 + std::exp(-x)); };
   const double u = -3.0 + 6.0 * t;
   const double alpha_bar = (logistic(3.0) - logistic(u)) / (logistic(3.0) - logistic(-3.0));
   CATCH_CHECK(std::pow(make_schedule("sigmoid")->at(t).alpha, 2) == Catch::Approx(alpha_bar).epsilon(1e-13));

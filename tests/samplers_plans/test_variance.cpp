@@ -4,6 +4,7 @@
 
 #include "core/math/plan_analysis.h"
 #include "tests/plans.h"
+#include "tests/samplers_plans/rows.h"
 
 using namespace thaw;
 using namespace thaw::testing;
@@ -11,20 +12,6 @@ using namespace thaw::testing;
 namespace {
 
 const Gaussian kHalf{.mean = 0.0, .variance = 0.25};
-
-struct VarianceRow {
-  std::string sampler, options;
-  std::vector<double> errors;  // relative, N = 10, 20, 50, 100, 250, 1000
-};
-
-// Karras rho 7, 80 -> 0.002, N(0, 0.25), from the exact marginal; computed by variance recursions in float64 Python.
-const std::vector<VarianceRow> kKarras{
-    {"ddim", "eta: 1", {-6.114e-1, -4.135e-1, -2.061e-1, -1.118e-1, -4.705e-2, -1.207e-2}},
-    {"heun", "s_churn: 40, s_tmin: 0.05, s_tmax: 50", {7.257e-1, 2.030e-1, 5.554e-2, 2.421e-2, 4.129e-3, 2.692e-4}},
-    {"heun",
-     "s_churn: 40, s_tmin: 0.05, s_tmax: 50, s_noise: 1.003",
-     {7.358e-1, 2.103e-1, 6.188e-2, 3.037e-2, 1.016e-2, 6.280e-3}},
-};
 
 double table_error(const std::string& sampler, const std::string& options, const std::string& grid, int steps) {
   const SchedulePtr table = make_schedule("linear");
@@ -36,7 +23,8 @@ double table_error(const std::string& sampler, const std::string& options, const
 
 CATCH_TEST_CASE("stochastic samplers have the exact variance of an independent recursion", "[samplers][variance]") {
   const int counts[] = {10, 20, 50, 100, 250, 1000};
-  for (const VarianceRow& row : kKarras)
+  CATCH_REQUIRE(kVarianceRows.size() == 21);
+  for (const VarianceRow& row : kVarianceRows)
     for (std::size_t i = 0; i < row.errors.size(); ++i) {
       CATCH_CAPTURE(row.sampler, row.options, counts[i]);
       const Plan plan = make_solver(row.sampler, row.options)(karras_grid(counts[i]));
@@ -78,12 +66,57 @@ CATCH_TEST_CASE("flow euler has the exact variance of the straight line", "[samp
     }
 }
 
-CATCH_TEST_CASE("consistency sampling with an exact denoiser loses variance as known", "[samplers][variance]") {
-  const double expected[] = {-8.779e-1, -7.308e-1, -6.418e-1, -5.834e-1};
+CATCH_TEST_CASE("flow heun has the variances of both rules for the clean level", "[samplers][variance]") {
+  const double limit[] = {1.943e-2, 9.790e-3, 3.058e-3, 8.402e-4, 2.195e-4, 5.605e-5};
+  const double euler[] = {-2.510e-1, -5.865e-2, -1.345e-2, -3.183e-3, -7.721e-4, -1.900e-4};
+  const double shifted[] = {-1.744e-1, -5.682e-2, -9.960e-3, -1.722e-3, -3.213e-4, -6.590e-5};
+  const auto error = [](const char* rule, const char* schedule, int steps) {
+    return variance_error(
+        make_solver("flow_heun", rule)(make_grid_on(*make_schedule("flow", schedule), "trailing", steps)), kHalf);
+  };
+  for (int i = 0; i < 6; ++i) {
+    CATCH_CAPTURE(4 << i);
+    CATCH_CHECK(error("clean: limit", "", 4 << i) == Catch::Approx(limit[i]).epsilon(1e-3));
+    CATCH_CHECK(error("clean: euler", "", 4 << i) == Catch::Approx(euler[i]).epsilon(1e-3));
+    CATCH_CHECK(error("clean: limit", "shift: 3", 4 << i) == Catch::Approx(shifted[i]).epsilon(1e-3));
+  }
+}
+
+CATCH_TEST_CASE("few-step samplers with an exact denoiser lose variance as known", "[samplers][variance]") {
+  const double consistency[] = {-8.779e-1, -7.308e-1, -6.418e-1, -5.834e-1};
+  const double half[] = {-7.941e-1, -5.401e-1, -3.449e-1, -2.205e-1};
   for (int i = 0; i < 4; ++i) {
     CATCH_CAPTURE(4 << i);
-    CATCH_CHECK(variance_error(make_solver("consistency")(karras_grid(4 << i)), kHalf) ==
+    const Grid grid = karras_grid(4 << i);
+    for (const char* name : {"consistency", "lcm"})
+      CATCH_CHECK(variance_error(make_solver(name)(grid), kHalf) == Catch::Approx(consistency[i]).epsilon(1e-3));
+    CATCH_CHECK(variance_error(make_solver("ctm", "gamma: 0.5")(grid), kHalf) == Catch::Approx(half[i]).epsilon(1e-3));
+  }
+}
+
+CATCH_TEST_CASE("restart has the variance of an independent recursion", "[samplers][variance]") {
+  const double expected[] = {1.422e-1, 1.312e-1, 1.286e-1, 1.274e-1};
+  for (int i = 0; i < 4; ++i) {
+    const int steps = 4 << i;
+    const Grid grid = karras_grid(steps);
+    const std::string options = "repetitions: 2, inner_steps: 4, rho_low: " +
+                                std::to_string(grid[static_cast<std::size_t>(3 * steps / 4)].rho()) +
+                                ", rho_high: " + std::to_string(grid[static_cast<std::size_t>(steps / 2)].rho());
+    CATCH_CAPTURE(steps, options);
+    CATCH_CHECK(variance_error(make_solver("restart", options)(grid), kHalf) ==
                 Catch::Approx(expected[i]).epsilon(1e-3));
+  }
+}
+
+CATCH_TEST_CASE("inverting and sampling again by ddim shrinks as known", "[samplers][variance]") {
+  const std::vector<std::pair<int, double>> rows{
+      {10, -4.333e-1}, {20, -2.473e-1}, {50, -1.074e-1}, {100, -5.525e-2}, {200, -2.802e-2}};
+  for (const auto& [steps, expected] : rows) {
+    const Grid grid = karras_grid(steps);
+    const double up = gaussian_moments(make_solver("ddim_inversion")(grid), kHalf).output.gain;
+    const double down = gaussian_moments(make_solver("ddim")(grid), kHalf).output.gain;
+    CATCH_CAPTURE(steps);
+    CATCH_CHECK(up * down - 1.0 == Catch::Approx(expected).epsilon(1e-3));
   }
 }
 

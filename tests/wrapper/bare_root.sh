@@ -1,12 +1,12 @@
 #!/bin/bash
 # bare_root.sh ROOT [COMMAND...]: what a first call costs on a machine that has nothing. Makes a Debian 12 root with
 # debootstrap, clones the repository at ROOT into it, and runs "./thaw COMMAND" there (default: run
-# configs/digits_tiny.yaml). Prints seconds, megabytes and the last lines. Needs root, debootstrap and the network
+# configs/digits.yaml). Prints seconds, megabytes and the last lines. Needs root, debootstrap and the network
 # (or the mirrors this machine is set up for: apt's and pip's settings are carried in).
 set -euo pipefail
 source_root=$(cd "$1" && pwd)
 shift
-if [ "$#" -eq 0 ]; then set -- run configs/digits_tiny.yaml; fi
+if [ "$#" -eq 0 ]; then set -- run configs/digits.yaml; fi
 
 skip() {
   echo "skipped: $*"
@@ -67,14 +67,17 @@ while IFS= read -r name; do settings+=("$name=${!name}"); done < <(compgen -e |
   grep -E '^(PIP_.*|(https?|no|all|ftp)_proxy|(HTTPS?|NO|ALL|FTP)_PROXY|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE)$' || true)
 
 # timed_run TITLE COMMAND...: one call of ./thaw with its cost.
+TIMEFORMAT='%U + %S'
 timed_run() {
   local title=$1 before_mb before_net before_s status=0
   shift
   before_mb=$(megabytes) before_net=$(received) before_s=$SECONDS
-  chroot "$chroot_root" env -i "${settings[@]}" sh -c 'cd /thaw && exec ./thaw "$@"' sh "$@" >"$place/log" 2>&1 || status=$?
+  { time chroot "$chroot_root" env -i "${settings[@]}" sh -c 'cd /thaw && exec ./thaw "$@"' sh "$@" \
+    >"$place/log" 2>&1 || status=$?; } 2>"$place/cpu"
   tail -n 20 "$place/log"
-  echo "$title: exit $status, $((SECONDS - before_s)) s, received $(($(received) - before_net)) MB," \
-    "disk +$(($(megabytes) - before_mb)) MB: ./thaw $*"
+  # Processor time too: seconds alone say little where other work shares the cores.
+  echo "$title: exit $status, $((SECONDS - before_s)) s ($(cat "$place/cpu") s of processor time)," \
+    "received $(($(received) - before_net)) MB, disk +$(($(megabytes) - before_mb)) MB: ./thaw $*"
   return "$status"
 }
 

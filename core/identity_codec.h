@@ -1,0 +1,10 @@
+#pragma once
+// The codec that changes nothing.
+
+#include "core/dataset.h"
+
+namespace thaw {
+
+void register_identity_codec(CodecRegistry& registry);
+
+}  // namespace thaw

@@ -1,0 +1,185 @@
+#include "experiments/command_sample.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/text.h"
+#include "core/checkpoint.h"
+#include "experiments/model_folder.h"
+#include "experiments/pipeline.h"
+#include "experiments/sampling.h"
+
+namespace thaw {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// The tensor `name` of a safetensors file, floats [N, ...] with samples of `shape`; N may be anything from 1 on.
+at::Tensor read_samples_like(const fs::path& path, const std::string& name, const std::vector<std::int64_t>& shape) {
+  for (const auto& [known, tensor] : load_tensors(path).tensors) {
+    if (known != name) continue;
+    if (!tensor.is_floating_point() || tensor.dim() < 1 || tensor.size(0) == 0 ||
+        tensor.sizes().slice(1) != at::IntArrayRef(shape))
+      throw DataError(concat(path.string(), ": ", name, " is ", tensor.sizes(), ", expected floats [N] of ",
+                             at::IntArrayRef(shape), "."));
+    if (!at::isfinite(tensor).all().item<bool>()) throw DataError(concat(path.string(), ": ", name, " is not finite."));
+    return tensor;
+  }
+  throw DataError(concat(path.string(), ": has no tensor \"", name, "\"."));
+}
+
+/// Encoded samples: `sample` of a .safetensors file as `thaw sample` writes it, or arr_0 of an .npz.
+at::Tensor read_known(const fs::path& path, const Experiment& experiment, const std::vector<std::int64_t>& shape) {
+  if (path.extension() == ".safetensors") return read_samples_like(path, "sample", shape);
+  if (path.extension() != ".npz")
+    throw ConfigError(concat("command line: init: ", path.string(), ": expected .npz or .safetensors."));
+  const at::Tensor raw = read_samples(path).raw;
+  if (experiment.codec()->encoded_shape(raw[0].sizes().vec()) != shape)
+    throw DataError(concat(path.string(), ": samples are ", raw[0].sizes(), ", the model's ", at::IntArrayRef(shape), "."));
+  return experiment.codec()->encode(raw);
+}
+
+/// What the command line says of given data: init=, mask=, strength=.
+struct EditSettings {
+  fs::path init, mask;
+  double strength = 1.0;
+};
+
+EditSettings take_edit(CommandLine& line) {
+  EditSettings edit{take_setting(line, "init"), take_setting(line, "mask"), 1.0};
+  const std::string strength = take_setting(line, "strength");
+  if (edit.init.empty() && (!edit.mask.empty() || !strength.empty()))
+    throw ConfigError("command line: mask and strength change given data: name it with init=FILE.");
+  if (strength.empty()) return edit;
+  Config config = Config::empty();
+  config.set("strength", strength);
+  edit.strength = config.read(std::vector<Option>{{"strength", 1.0, "", 0.0, 1.0}}, "the command line").number("strength");
+  return edit;
+}
+
+void apply_edit(const EditSettings& edit, const LoadedModel& loaded, SampleRequest& request) {
+  if (edit.init.empty()) return;
+  const auto& shape = loaded.model.spec.shape;
+  request.editing.known = read_known(edit.init, *loaded.experiment, shape);
+  if (!edit.mask.empty()) request.editing.mask = read_samples_like(edit.mask, "mask", shape).clamp(0, 1);
+  if (edit.strength < 1.0) {
+    request.grid = last_part(request.grid, edit.strength);
+    request.editing.starts_from_known = true;
+  } else if (edit.mask.empty()) {
+    throw ConfigError("command line: init: needs strength below 1, or mask=FILE: else nothing of it is left.");
+  }
+}
+
+/// between=3,8: starts on the great circle between those of two samples (Song et al. 2021 (DDIM), section 5.3).
+at::Tensor starts_between(const std::string& text, std::int64_t n, const SampleRequest& request,
+                          const std::vector<std::int64_t>& shape) {
+  Config config = Config::empty();
+  config.set("between", concat("[", text, "]"));
+  const auto ends = config.read(std::vector<Option>{{"between", std::vector<double>{}, "", 0, 9e15}}, "the command line")
+                        .integers("between");
+  if (ends.size() != 2) throw ConfigError(concat("command line: between: expected two samples, as 3,8; got \"", text, "\"."));
+  std::vector<std::int64_t> two = shape;
+  two.insert(two.begin(), 2);
+  const NoiseSource noise(request.seed, {static_cast<std::uint64_t>(ends[0]), static_cast<std::uint64_t>(ends[1])});
+  const at::Tensor start = noise.start(Latent::of(at::empty(two, at::kFloat)), {0.0, 1.0}).main();
+  const double cosine = at::cosine_similarity(start[0].flatten(), start[1].flatten(), 0).item<double>();
+  const double angle = std::acos(cosine);
+  std::vector<at::Tensor> rows;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const double share = n == 1 ? 0.0 : static_cast<double>(i) / static_cast<double>(n - 1);
+    rows.push_back(start[0] * (std::sin((1 - share) * angle) / std::sin(angle)) +
+                   start[1] * (std::sin(share * angle) / std::sin(angle)));
+  }
+  return at::stack(rows);
+}
+
+void expect_suffix(const fs::path& out) {
+  const std::string suffix = out.extension();
+  if (suffix.empty() || suffix == ".npz" || suffix == ".png" || suffix == ".safetensors") return;
+  throw ConfigError(
+      concat("command line: out: \"", suffix, "\" is not written; use .png, .npz, .safetensors or a folder."));
+}
+
+void write_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
+                   const fs::path& out) {
+  if (out.extension() == ".npz") return save_samples(experiment, model, request, out);
+  const at::Tensor x = sample_all(model, request);
+  if (out.extension() == ".safetensors") return save_tensors(out, {{"sample", x}});
+  const at::Tensor raw = experiment.codec()->decode(x);
+  if (out.extension() == ".png")
+    write_file(out, experiment.codec()->sheet_png(
+                        raw, static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(raw.size(0)))))));
+  else
+    experiment.codec()->write(raw, out, "sample", 0);
+}
+
+}  // namespace
+
+int command_sample(CommandLine line, const Catalog& catalog) {
+  expect_flags(line, {});
+  const std::string path = only_path(line, "model directory, run folder or configuration");
+  const fs::path out = take_setting(line, "out", "samples");
+  expect_suffix(out);
+  const fs::path noise_path = take_setting(line, "noise"), trace_path = take_setting(line, "trace");
+  const std::string between = take_setting(line, "between");
+  const EditSettings edit = take_edit(line);
+  const std::int64_t asked = take_integer(line, "n", 0, 1), label = take_integer(line, "label", -1, 0);
+  const LoadedModel loaded = open_model(path, catalog, line.settings);
+  const Experiment& experiment = *loaded.experiment;
+  if (experiment.is_classifier()) throw DataError(concat(path, ": is a classifier; it gives no samples."));
+  at::Tensor noise;
+  if (!noise_path.empty()) noise = read_samples_like(noise_path, "noise", loaded.model.spec.shape);
+  if (noise.defined() && asked > 0 && asked != noise.size(0))
+    throw ConfigError(concat("command line: n: ", asked, ", but ", noise_path.string(), " holds noise for ",
+                             noise.size(0), " samples."));
+  SampleRequest request = make_request(experiment, noise.defined() ? noise.size(0) : asked > 0 ? asked : 16, label);
+  request.progress = "sample";
+  request.noise = noise;
+  if (!between.empty()) {
+    if (noise.defined()) throw ConfigError("command line: between: makes the starts itself; drop noise=.");
+    request.noise = starts_between(between, static_cast<std::int64_t>(request.samples.size()), request,
+                                   loaded.model.spec.shape);
+    std::fill(request.samples.begin(), request.samples.end(), request.samples.front());  // one path for all
+  }
+  apply_edit(edit, loaded, request);
+  Trace trace;
+  if (!trace_path.empty()) request.trace = &trace;
+  write_samples(experiment, loaded.model, request, out);
+  if (!trace_path.empty()) {
+    trace.save(trace_path);
+    std::printf("%s\n", trace_path.c_str());
+  }
+  std::printf("%s\n", out.c_str());
+  return 0;
+}
+
+int command_invert(CommandLine line, const Catalog& catalog) {
+  expect_flags(line, {});
+  const std::string path = only_path(line, "model directory, run folder or configuration");
+  const fs::path init = take_setting(line, "init"), out = take_setting(line, "out", "noise.safetensors");
+  if (init.empty()) throw ConfigError("command line: thaw invert needs init=FILE (.npz or .safetensors).");
+  if (out.extension() != ".safetensors") throw ConfigError("command line: out: the noise is written as .safetensors.");
+  const std::int64_t label = take_integer(line, "label", -1, 0);
+  const LoadedModel loaded = open_model(path, catalog, line.settings);
+  const at::Tensor known = read_known(init, *loaded.experiment, loaded.model.spec.shape);
+  SampleRequest request = make_request(*loaded.experiment, known.size(0), label);
+  const Plan plan = request.solver(request.grid);
+  if (plan.end.lambda() >= plan.start.lambda())
+    throw ConfigError(concat("command line: sampler: \"", loaded.experiment->config().section("sampler").type("dpmpp_2m"),
+                             "\" does not invert. Use sampler=ddim_inversion."));
+  request.progress = "invert";
+  request.editing = {.known = known, .mask = {}, .starts_from_known = true, .noise_share = 0.0};
+  const double spread = std::hypot(plan.end.alpha, plan.end.sigma);
+  save_tensors(out, {{"noise", sample_all(loaded.model, request) / spread}});
+  std::printf("%s\n", out.c_str());
+  return 0;
+}
+
+}  // namespace thaw

@@ -1,0 +1,41 @@
+#include "experiments/editing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include <ATen/ATen.h>
+
+namespace thaw {
+
+Grid last_part(const Grid& grid, double strength) {
+  const auto steps = static_cast<double>(grid.steps());
+  const auto kept = static_cast<std::size_t>(std::max(1.0, std::floor(strength * steps)));
+  const auto dropped = static_cast<std::ptrdiff_t>(grid.steps() - std::min(grid.steps(), kept));
+  Grid part = grid;
+  part.levels.erase(part.levels.begin(), part.levels.begin() + dropped);
+  part.times.erase(part.times.begin(), part.times.begin() + dropped);
+  return part;
+}
+
+at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t count, const at::Tensor& like) {
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < count; ++i) rows.push_back(std::min(first + i, tensor.size(0) - 1));
+  return tensor.index_select(0, at::tensor(rows, at::kLong)).to(like.device(), like.scalar_type());
+}
+
+Hook keep_known(at::Tensor known, at::Tensor mask, NoiseSource& noise) {
+  return [known = std::move(known), mask = std::move(mask), &noise,
+          marks = std::make_shared<std::uint32_t>(0)](const Mark& mark, Latent& x) {
+    at::Tensor level = known * mark.level.alpha;
+    if (!mark.level.is_clean()) {
+      const Draw draw{.is_path = false, .stream = kHookStream, .ordinal = *marks, .from = 0.0, .to = 0.0};
+      level.add_(noise.draw(draw, x).front(), mark.level.sigma);
+    }
+    ++*marks;
+    at::Tensor& state = x.streams.front().second;
+    state.mul_(1 - mask).add_(level.mul_(mask));
+  };
+}
+
+}  // namespace thaw

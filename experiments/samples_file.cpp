@@ -1,0 +1,141 @@
+// samples.npz, written as samples come and read back.
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/text.h"
+#include "core/io/npz.h"
+#include "experiments/part_file.h"
+#include "experiments/pipeline.h"
+
+namespace thaw {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+const std::vector<std::pair<std::string, at::ScalarType>>& descriptions() {
+  static const std::vector<std::pair<std::string, at::ScalarType>> table{
+      {"|u1", at::kByte}, {"<f4", at::kFloat}, {"<f8", at::kDouble}};
+  return table;
+}
+
+std::string description_of(at::ScalarType type) {
+  for (const auto& [description, known] : descriptions())
+    if (known == type) return description;
+  throw Error(ExitCode::kBug, "a codec decodes to a type that .npz files of samples do not hold");
+}
+
+std::string_view bytes_in(const at::Tensor& dense) {
+  return {static_cast<const char*>(dense.data_ptr()), dense.nbytes()};
+}
+
+std::string hash_of_tensor(const at::Tensor& tensor) {
+  return content_hash(bytes_in(tensor.detach().cpu().contiguous()));
+}
+
+// Everything the bytes of the samples depend on.
+std::string request_key(const Experiment& experiment, const Model& model, const SampleRequest& request) {
+  std::string text = concat(experiment.config().resolved(), model.device.str(), "\n", request.seed, " ",
+                            request.micro_batch, " ", request.is_double, " ", request.start_scale, "\n");
+  for (const std::uint64_t sample : request.samples) text += concat(sample, " ");
+  for (const std::int64_t label : request.labels) text += concat(label, " ");
+  const Editing& editing = request.editing;
+  text += concat(request.grid.size(), " ", editing.starts_from_known, " ", editing.noise_share, "\n");
+  for (const at::Tensor& given : {request.noise, editing.known, editing.mask})
+    text += concat(given.defined() ? hash_of_tensor(given) : "none", "\n");
+  return content_hash(text + hash_of_weights(model));
+}
+
+// The part of a request that begins at sample `first`, a multiple of the micro-batch: the same samples to the bit.
+SampleRequest rest_of(SampleRequest request, std::int64_t first) {
+  request.samples.erase(request.samples.begin(), request.samples.begin() + first);
+  if (!request.labels.empty()) request.labels.erase(request.labels.begin(), request.labels.begin() + first);
+  for (at::Tensor* given : {&request.noise, &request.editing.known, &request.editing.mask})
+    if (given->defined() && given->size(0) > 1)  // one row serves all samples
+      *given = given->slice(0, std::min(first, given->size(0) - 1));
+  return request;
+}
+
+// As the file holds them: NHWC, as the evaluators of the field read it.
+at::Tensor stored(const Experiment& experiment, const at::Tensor& x) {
+  return experiment.codec()->decode(x).movedim(1, -1).contiguous();
+}
+
+void write_npz(const Experiment& experiment, const Model& model, const std::vector<std::int64_t>& labels,
+               std::int64_t n, const PartFile& parts, const fs::path& path) {
+  std::vector<std::int64_t> shape = model.spec.shape;
+  shape.insert(shape.begin(), 1);
+  const at::Tensor like = stored(experiment, at::zeros(shape));
+  shape = like.sizes().vec();
+  shape[0] = n;
+  NpzWriter writer(path);
+  writer.begin_array("arr_0", description_of(like.scalar_type()), shape);
+  parts.for_each([&](std::string_view bytes) { writer.write(bytes); });
+  writer.end_array();
+  if (!labels.empty()) {
+    writer.begin_array("arr_1", "<i8", {n});
+    writer.write(
+        std::string_view(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(std::int64_t)));
+    writer.end_array();
+  }
+  writer.commit();
+}
+
+}  // namespace
+
+std::string hash_of_weights(const Model& model) {
+  std::string text;
+  for (const auto& [name, tensor] : model.backbone->parameters().all())
+    text += concat(name, " ", hash_of_tensor(tensor), "\n");
+  return content_hash(text);
+}
+
+void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
+                  const fs::path& path) {
+  const fs::path partial = path.string() + ".partial";
+  if (request.trace != nullptr) fs::remove(partial);  // a trace shows every micro-batch
+  PartFile parts(partial, request_key(experiment, model, request));
+  const auto n = static_cast<std::int64_t>(request.samples.size());
+  const auto done = [&] { return std::min(n, parts.num_parts() * request.micro_batch); };
+  if (done() > 0)
+    std::fprintf(stderr, "sample: going on behind sample %lld\n", static_cast<long long>(done()));
+  try {
+    if (done() < n)
+      sample(model, rest_of(request, done()),
+             [&](std::int64_t, const at::Tensor& x) { parts.append(bytes_in(stored(experiment, x))); });
+  } catch (const Stopped&) {
+    throw Stopped(concat("stopped after ", done(), " of ", n, " samples; kept in ", partial.string(),
+                         ". The same command goes on from there."));
+  }
+  write_npz(experiment, model, request.labels, n, parts, path);
+  parts.remove();
+}
+
+Samples read_samples(const fs::path& path) {
+  const auto arrays = read_npz(path);
+  const auto data = arrays.find("arr_0");
+  if (data == arrays.end() || data->second.shape.size() < 2)
+    throw DataError(concat(path.string(), ": expected arr_0, channels last."));
+  Samples samples;
+  for (const auto& [description, type] : descriptions())
+    if (description == data->second.descr) samples.raw = at::empty(data->second.shape, type);
+  if (!samples.raw.defined())
+    throw DataError(concat(path.string(), ": arr_0 is ", data->second.descr, ", expected |u1, <f4 or <f8."));
+  std::memcpy(samples.raw.data_ptr(), data->second.bytes.data(), data->second.bytes.size());
+  samples.raw = samples.raw.movedim(-1, 1).contiguous();
+  if (const auto labels = arrays.find("arr_1"); labels != arrays.end()) {
+    if (labels->second.descr != "<i8" || labels->second.shape != std::vector<std::int64_t>{samples.raw.size(0)})
+      throw DataError(concat(path.string(), ": expected arr_1 of int64, one a sample."));
+    samples.labels.resize(static_cast<std::size_t>(samples.raw.size(0)));
+    std::memcpy(samples.labels.data(), labels->second.bytes.data(), labels->second.bytes.size());
+  }
+  return samples;
+}
+
+}  // namespace thaw

@@ -1,0 +1,215 @@
+// The training loop where something goes wrong: memory, numbers, a kill.
+
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <unistd.h>
+
+#include <ATen/ATen.h>
+#include <c10/util/Exception.h>
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/checkpoint.h"
+#include "core/device.h"
+#include "core/trainer.h"
+#include "tests/catch.h"
+
+using namespace thaw;
+namespace fs = std::filesystem;
+
+namespace {
+
+class Numbers : public Dataset {
+ public:
+  std::int64_t size() const override { return 32; }
+  Example get(std::int64_t index) const override { return {at::linspace(0, 1, 16) + 0.37 * index, {}}; }
+};
+
+class Identity : public Codec {
+ public:
+  at::Tensor encode(const at::Tensor& raw_N) const override { return raw_N; }
+  at::Tensor decode(const at::Tensor& x_N) const override { return x_N; }
+  std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
+    return raw_shape;
+  }
+  std::string sheet_png(const at::Tensor&, std::int64_t) const override { return ""; }
+  void write(const at::Tensor&, const fs::path&, const std::string&, std::int64_t) const override {}
+};
+
+class Line : public Backbone {
+ public:
+  Line() : weight_(parameters_.add("w", {16, 16}, Init::normal(0.3))) {}
+  at::Tensor forward(const at::Tensor& x, const at::Tensor&, const Condition&) const override {
+    return at::tanh(at::linear(x, weight_));
+  }
+  const Parameters& parameters() const override { return parameters_; }
+
+ private:
+  Parameters parameters_{5};
+  at::Tensor weight_;
+};
+
+// Called before the loss of every micro-batch; what it returns is added to the losses.
+using Mishap = std::function<at::Tensor(const at::Tensor& output, const StepContext& context)>;
+
+class Regression : public Objective {
+ public:
+  explicit Regression(Mishap mishap) : mishap_(std::move(mishap)) {}
+  at::Tensor loss(const Model& model, const at::Tensor& x0, const Condition& condition,
+                  const StepContext& context) const override {
+    const at::Tensor output = model.backbone->forward(x0, {}, condition);
+    const at::Tensor loss = (output - x0 * 0.1).square().flatten(1).mean(1), more = mishap_(output, context);
+    return more.defined() ? loss + more : loss;
+  }
+
+ private:
+  Mishap mishap_;
+};
+
+struct Run {
+  fs::path folder;
+  Model model{{}, {}, std::make_unique<Line>(), c10::Device(c10::kCPU), Precision::kFloat32};
+
+  explicit Run(const std::string& name)
+      : folder(fs::temp_directory_path() / ("thaw_trainer_" + name + std::to_string(::getpid()))) {
+    fs::remove_all(folder);
+  }
+  ~Run() { fs::remove_all(folder); }
+
+  // To `steps`, on from what the folder holds, with fresh weights in memory as a new process has them.
+  void train(std::int64_t steps, Mishap mishap, const std::function<void(TrainJob&)>& change = {}) {
+    model.backbone = std::make_unique<Line>();
+    TrainJob job;
+    job.model = &model;
+    job.objective = std::make_shared<Regression>(std::move(mishap));
+    job.dataset = std::make_shared<Numbers>();
+    job.codec = std::make_shared<Identity>();
+    job.seed = 7;
+    job.steps = steps;
+    job.batch = 8;
+    job.log_every = job.checkpoint_every = 1000;
+    job.optimizer.warmup = 0;
+    job.optimizer.decay = "constant";
+    job.folder = folder;
+    job.config_hash = "hash";
+    if (change) change(job);
+    thaw::train(job);
+  }
+  at::Tensor weight() const { return model.backbone->parameters().all().front().second.detach(); }
+  TrainState saved() const { return load_newest_checkpoint(folder / "checkpoints", "hash").value(); }
+};
+
+// More than any address space holds: the allocator itself refuses.
+at::Tensor exhaust_memory() { return at::empty({std::int64_t{1} << 52}, at::kByte); }
+
+Mishap fits_only(std::int64_t most, std::uint64_t from_step) {
+  return [=](const at::Tensor& output, const StepContext& context) {
+    return context.step >= from_step && output.size(0) > most ? exhaust_memory() : at::Tensor();
+  };
+}
+
+const Mishap kNone = [](const at::Tensor&, const StepContext&) { return at::Tensor(); };
+
+}  // namespace
+
+CATCH_TEST_CASE("running out of memory is known by every way libtorch says it", "[core][trainer]") {
+  const auto is_known = [](const std::function<void()>& fail) {
+    try {
+      fail();
+    } catch (const std::exception& error) {
+      return is_out_of_memory(error);
+    }
+    return false;
+  };
+  CATCH_CHECK(is_known([] { exhaust_memory(); }));
+  CATCH_CHECK(is_known([] { TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory."); }));
+  CATCH_CHECK(is_known([] { throw std::bad_alloc(); }));
+  CATCH_CHECK_FALSE(is_known([] { TORCH_CHECK(false, "shapes do not match"); }));
+  CATCH_CHECK_FALSE(is_known([] { throw DataError("notes on out of memory.txt: is no picture"); }));
+}
+
+CATCH_TEST_CASE("a micro-batch that does not fit is halved until it does, and the training goes on",
+                "[core][trainer][memory]") {
+  Run roomy("roomy"), tight("tight"), given("given");
+  roomy.train(6, kNone);
+  tight.train(6, fits_only(2, 0));
+  given.train(6, kNone, [](TrainJob& job) { job.micro_batch = 2; });
+  CATCH_CHECK(tight.saved().micro_batch == 2);
+  CATCH_CHECK(at::equal(tight.weight(), given.weight()));
+  CATCH_CHECK(at::allclose(tight.weight(), roomy.weight(), 1e-5, 1e-6));
+}
+
+CATCH_TEST_CASE("a training resumed after a halved micro-batch ends in the same weights to the bit",
+                "[core][trainer][memory][resume]") {
+  Run whole("whole"), broken("broken"), roomy("roomy");
+  roomy.train(8, kNone);
+  whole.train(8, fits_only(4, 2));
+  // Else the micro-batch would not matter and the rest of this test would show nothing.
+  CATCH_REQUIRE_FALSE(at::equal(whole.weight(), roomy.weight()));
+  const auto killed = [](const at::Tensor& output, const StepContext& context) {
+    if (context.step == 5) throw std::runtime_error("killed");
+    return fits_only(4, 2)(output, context);
+  };
+  CATCH_CHECK_THROWS_WITH(broken.train(8, killed), "killed");
+  CATCH_CHECK(broken.saved().step == 3);  // saved at once, though no checkpoint was due
+  CATCH_CHECK(broken.saved().micro_batch == 4);
+  broken.train(8, kNone);  // memory is there again; the micro-batch stays
+  CATCH_CHECK(at::equal(broken.weight(), whole.weight()));
+}
+
+CATCH_TEST_CASE("memory that holds not one example ends the training with that word", "[core][trainer][memory]") {
+  Run run("hopeless");
+  CATCH_CHECK_THROWS_AS(run.train(2, fits_only(0, 0)), ResourceError);
+  CATCH_CHECK_FALSE(fs::exists(run.folder / "checkpoints"));
+}
+
+CATCH_TEST_CASE("a loss that is not finite changes no weight, whenever it is noticed", "[core][trainer][numbers]") {
+  Run good("good");
+  good.train(3, kNone);
+  const at::Tensor after_three = good.saved().tensors.front().second;
+  for (const std::int64_t log_every : {1, 4, 1000}) {
+    Run run("bad");
+    std::string message;
+    try {
+      run.train(
+          10,
+          [](const at::Tensor& output, const StepContext& context) {
+            at::Tensor more = at::zeros({output.size(0)});
+            if (context.step == 3) more[5] = std::numeric_limits<float>::quiet_NaN();
+            return more;
+          },
+          [&](TrainJob& job) { job.log_every = log_every; });
+    } catch (const NumbersError& error) {
+      message = error.what();
+    }
+    CATCH_CAPTURE(log_every);
+    CATCH_CHECK_THAT(message, Catch::StartsWith("step 4: loss is not finite in 1 of 8 samples, first at sample 5."));
+    CATCH_CHECK(at::equal(run.weight(), after_three));
+    CATCH_CHECK_FALSE(fs::exists(run.folder / "checkpoints"));
+  }
+}
+
+CATCH_TEST_CASE("a gradient that is not finite is told apart from a loss", "[core][trainer][numbers]") {
+  Run run("gradient");
+  // The root of 0 is 0 and its slope is not finite.
+  const auto steep = [](const at::Tensor& output, const StepContext& context) {
+    return context.step == 1 ? (output - output.detach()).square().sum(1).sqrt() : at::Tensor();
+  };
+  CATCH_CHECK_THROWS_WITH(run.train(4, steep), Catch::StartsWith("step 2: the gradient is not finite"));
+}
+
+CATCH_TEST_CASE("how often numbers are read changes no weight", "[core][trainer]") {
+  Run often("often"), seldom("seldom");
+  often.train(6, kNone, [](TrainJob& job) { job.log_every = job.checkpoint_every = 1; });
+  seldom.train(6, kNone);
+  CATCH_CHECK(at::equal(often.weight(), seldom.weight()));
+  const auto last_line = [](const Run& run) {
+    const std::string log = read_file(run.folder / "metrics.jsonl");
+    nlohmann::json line = nlohmann::json::parse(log.substr(log.rfind('\n', log.size() - 2) + 1));
+    line.erase("seconds");
+    return line;
+  };
+  CATCH_CHECK(last_line(often) == last_line(seldom));
+}
