@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Seconds a solver's step costs beside the network, ours and diffusers', turn by turn on one thread.
+"""Processor seconds a solver's step costs beside the network, ours and diffusers', turn by turn on one thread.
 
 usage: solver_overhead.py PATH_TO_bench_solver_overhead [--rounds 15] [--steps 20] [--json FILE]
 
 State 64 x 3 x 32 x 32 float32, 1000 linear betas, noise prediction, a network whose answer is a constant tensor. The
-peer's time is that of scheduler.step alone; ours is the whole run from the network's answer to the next state, divided
-by the number of network evaluations: telling x0 from the noise is included on both sides. Targets: at most 1/6 for
-deterministic and 1/2 for stochastic solvers with independent noise. Prints Markdown; --json writes the same as JSON.
+peer's time is that of scheduler.step. Ours is a whole run divided by its network evaluations, twice: "solver" from the
+x0 estimate to the next state, and "with x0", where telling x0 from the noise (the model's part here, the scheduler's
+there) is added. Targets for the solver: at most 1/6 deterministic, 1/2 stochastic with independent noise. Prints
+Markdown; --json writes the same as JSON.
 """
 import argparse
 import json
@@ -42,8 +43,8 @@ class Ours:
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def seconds(self, sampler, steps, repeats, path, options):
-        self.process.stdin.write(f"{sampler} {steps} {repeats} network {path} {options}\n")
+    def seconds(self, sampler, steps, repeats, answer, path, options):
+        self.process.stdin.write(f"{sampler} {steps} {repeats} {answer} {path} {options}\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline().strip()
         if not answer or answer.startswith("error"):
@@ -59,10 +60,10 @@ def peer_seconds(name, options, steps, repeats):
         scheduler.set_timesteps(steps)
         scheduler.is_scale_input_called = True  # the scaling of the network's input is timed on neither side
         x = torch.randn(64, 3, 32, 32) * scheduler.init_noise_sigma
-        begin = time.perf_counter()
+        begin = time.thread_time()
         for t in scheduler.timesteps:
             x = scheduler.step(output, t, x).prev_sample
-        best = min(best, (time.perf_counter() - begin) / len(scheduler.timesteps))
+        best = min(best, (time.thread_time() - begin) / len(scheduler.timesteps))
     return best
 
 
@@ -76,19 +77,23 @@ def median_interval(values):
 def measure(ours, case, arguments, path):
     sampler, options, peer, peer_options, is_stochastic = case
     rows = []
+    repeats = 1 if path == "brownian" else 3
     for _ in range(arguments.rounds):
-        mine = ours.seconds(sampler, arguments.steps, 3, path, options)
-        rows.append((mine, peer_seconds(peer, peer_options, arguments.steps, 3)))
-    ratio, low, high = median_interval([mine / theirs for mine, theirs in rows])
+        alone = ours.seconds(sampler, arguments.steps, repeats, "data", path, options)
+        whole = ours.seconds(sampler, arguments.steps, repeats, "network", path, options)
+        rows.append((alone, whole, peer_seconds(peer, peer_options, arguments.steps, 3)))
+    ratio, low, high = median_interval([row[0] / row[2] for row in rows])
+    whole, whole_low, whole_high = median_interval([row[1] / row[2] for row in rows])
+    micro = [1e6 * statistics.median(column) for column in zip(*rows)]
     return {
         "sampler": sampler,
         "peer": peer,
         "noise": path if is_stochastic else "",
-        "microseconds": 1e6 * statistics.median(mine for mine, _ in rows),
-        "peer_microseconds": 1e6 * statistics.median(theirs for _, theirs in rows),
-        "ratio": ratio,
-        "low": low,
-        "high": high,
+        "solver_microseconds": micro[0],
+        "with_x0_microseconds": micro[1],
+        "peer_microseconds": micro[2],
+        "solver_ratio": [ratio, low, high],
+        "with_x0_ratio": [whole, whole_low, whole_high],
         "target": TARGET[is_stochastic] if path != "brownian" else None,
     }
 
@@ -106,15 +111,20 @@ def main():
     for case in CASES:
         for path in ("independent", "brownian") if case[4] else ("independent",):
             rows.append(measure(ours, case, arguments, path))
-    versions = f"diffusers {diffusers.__version__}, torch {torch.__version__}, {platform.processor() or platform.machine()}"
-    print(f"One network evaluation's share of a run of {arguments.steps} steps, 64x3x32x32 float32, one thread; median "
-          f"of {arguments.rounds} turns, 95 % interval; {versions}.\n")
-    print("| sampler | noise | ours, us | diffusers, us | ratio | interval | target |")
-    print("|---|---|---|---|---|---|---|")
+    machine = platform.processor() or platform.machine()
+    versions = f"diffusers {diffusers.__version__}, torch {torch.__version__}, {machine}"
+    print(f"Processor time of one network evaluation's share of a run of {arguments.steps} steps, 64x3x32x32 float32, "
+          f"one thread; median of {arguments.rounds} turns, 95 % interval; {versions}.\n")
+    print("| sampler | noise | solver, us | with x0, us | diffusers, us | solver ratio | ratio with x0 | target |")
+    print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         target = "-" if row["target"] is None else f"{row['target']:.3f}"
-        print(f"| {row['sampler']} | {row['noise']} | {row['microseconds']:.0f} | {row['peer_microseconds']:.0f} "
-              f"| {row['ratio']:.3f} | {row['low']:.3f} - {row['high']:.3f} | {target} |")
+        ratios = " | ".join(
+            f"{middle:.3f} ({low:.3f} - {high:.3f})"
+            for middle, low, high in (row["solver_ratio"], row["with_x0_ratio"])
+        )
+        print(f"| {row['sampler']} | {row['noise']} | {row['solver_microseconds']:.0f} "
+              f"| {row['with_x0_microseconds']:.0f} | {row['peer_microseconds']:.0f} | {ratios} | {target} |")
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump({"versions": versions, "rounds": arguments.rounds, "steps": arguments.steps, "rows": rows}, file,

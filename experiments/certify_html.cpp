@@ -17,7 +17,8 @@ constexpr std::string_view kCertificateStyle = R"css(
 main { max-width: 96rem; }
 .certificates { font-size: .82rem; white-space: nowrap; }
 .certificates th, .certificates td { padding: .3rem 1rem .3rem 0; }
-.certificates tbody th { font-family: var(--mono); font-size: .8rem; position: sticky; left: 0; background: var(--paper); }
+.certificates tbody th { font-family: var(--mono); font-size: .8rem; position: sticky; left: 0;
+  background: var(--paper); }
 .certificates td { text-align: right; }
 .certificates thead th { text-align: right; }
 .certificates thead th:first-child, .certificates td:last-child, .certificates thead th:last-child { text-align: left; }
@@ -118,7 +119,7 @@ std::string adaptive_table(const CertificateSet& set) {
           has_run ? concat(s.certificate.runs[i].evaluations, ": ", format_short(s.certificate.runs[i].error, 2)) : "");
     }
     if (s.certificate.runs.empty())
-      html += "<td></td><td></td><td>its steps have no tolerance: not measured</td></tr>\n";
+      html += "<td></td><td></td><td>no tolerance, or noise: not measured</td></tr>\n";
     else
       html += concat(cell(s.certificate.tolerance_slope), cell(s.certificate.evaluation_slope),
                      text_cell(join(s.certificate.failures, "; ")), "</tr>\n");
@@ -183,7 +184,7 @@ std::string body_of(const CertificateSet& set) {
   html += concat("</p>\n<p class=\"origin\"><span>", escape(set.command), "</span> <span>version ",
                  escape(std::string(version())), "</span></p>\n</header>\n");
   html += concat("<section>\n", heading("plain", "Without noise"),
-                 "<p>Slopes of the error over three doublings between 64 and 1024 steps: on Gaussians of five spreads "
+                 "<p>Slopes of the error over three doublings between 64 and 2048 steps: on Gaussians of five spreads "
                  "(two grids), on a mixture "
                  "on the line and on one in the plane. The order is the lowest.</p>\n",
                  budget_plot(set, false), table(ordinary_table(set)), "</section>\n");

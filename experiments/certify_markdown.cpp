@@ -96,7 +96,7 @@ std::string adaptive_rows(const CertificateSet& set) {
     const bool has_runs = !s.certificate.runs.empty();
     cells.push_back(has_runs ? slope(s.certificate.tolerance_slope) : "-");
     cells.push_back(has_runs ? slope(s.certificate.evaluation_slope) : "-");
-    cells.push_back(has_runs ? join(s.certificate.failures, "; ") : "its steps have no tolerance: not measured");
+    cells.push_back(has_runs ? join(s.certificate.failures, "; ") : "no tolerance, or noise: not measured");
     text += row(cells);
   }
   return text;
@@ -133,7 +133,7 @@ constexpr const char* kHowToRead =
     "* Gaussian: slope of the rms relative error of the standard deviation (with noise: the weak order) over data\n"
     "  spreads 0.1, 0.25, 0.5, 1, 2 between sigma / alpha = 80 and 0.002, on the Karras grid (rho 7) and on one "
     "uniform\n"
-    "  in lambda (from 2000); over three doublings between 64 and 1024 steps, with noise between 128 and 1024.\n"
+    "  in lambda (from 2000); over three doublings between 64 and 2048 steps, with noise between 128 and 1024.\n"
     "* Line, plane: slopes on 0.3 N(-1, 0.25^2) + 0.7 N(0.8, 0.4^2), where the exact end is a quantile map, and on "
     "three\n"
     "  Gaussians in the plane. The order is the lowest slope; the band is 0.25.\n"

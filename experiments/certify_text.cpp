@@ -87,7 +87,7 @@ std::string tables(const CertificateSet& set) {
     for (const AdaptiveRun& run : s.certificate.runs)
       text += concat("  ", printed("%.0e", run.tolerance), ":", padded(concat(run.evaluations), 5), error(run.error));
     text += s.certificate.runs.empty()
-                ? "  has no tolerance: not measured\n"
+                ? "  has no tolerance or draws noise: not measured\n"
                 : concat(slope(s.certificate.tolerance_slope), slope(s.certificate.evaluation_slope),
                          s.certificate.passes() ? "\n" : "  FAILS\n");
   }

@@ -17,7 +17,7 @@ struct AdaptiveRun {
 };
 
 struct AdaptiveCertificate {
-  std::vector<AdaptiveRun> runs{};  // from loose to tight; empty: the solver has no tolerance
+  std::vector<AdaptiveRun> runs{};  // from loose to tight; empty: it has no tolerance, or draws noise
   double tolerance_slope = 0.0;     // d log error / d log tolerance
   double evaluation_slope = 0.0;    // - d log error / d log evaluations: the order that is paid for
   std::vector<std::string> failures{};

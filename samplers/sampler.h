@@ -53,10 +53,18 @@ class Solver {
 
 using SamplerRegistry = Registry<Solver>;
 
-/// Traits an entry may have:
-///   "stochastic"            draws noise with some option values
-///   "refuses_alpha_zero"    cannot start from a level without signal
-///   "evaluations_per_step=2", "order=2"   claims the tests check
+/// Traits an entry may have; tests and certificates hold it to them:
+///   "evaluations_per_step=2", "extra_evaluations=1"   network calls a step, and once a run
+///   "order=2"             of the solution; of the variance where noise is drawn
+///   "stochastic"          draws noise with some option values
+///   "refuses_alpha_zero"  cannot start from a level without signal
+///   "needs_timesteps"     asks for levels at times of a discrete schedule
+///   "own_levels"          visits levels of its own, of the grid's only the ends
+///   "breaks_marginals"    a point mass is not kept
+///   "path_bound"          depends on how signal and noise share a level
+///   "inverts"             runs the grid from its last level back to its first
+///   "adaptive"            chooses its own steps
+///   "compat"              reproduces a published implementation's fault
 void register_samplers(SamplerRegistry& registry);
 
 /// The number after "key=" among the traits, or `fallback`.

@@ -12,7 +12,7 @@ namespace {
 
 struct Family {
   std::vector<std::string> classes;
-  void (*import)(Import&);
+  void (*read)(Import&);
 };
 
 const std::vector<Family>& families() {
@@ -113,20 +113,20 @@ Solver Import::sampler(const std::string& yaml) {
   return samplers.create(Config::parse(yaml, o().file()), "");
 }
 
-void read_prediction(Import& import, const std::vector<std::string>& allowed) {
-  const std::string name = import.o().text("prediction_type", allowed);
+void read_prediction(Import& peer, const std::vector<std::string>& allowed) {
+  const std::string name = peer.o().text("prediction_type", allowed);
   const std::pair<const char*, const char*> names[] = {{"epsilon", "noise"},
                                                        {"sample", "data"},
                                                        {"original_sample", "data"},
                                                        {"v_prediction", "v"},
                                                        {"flow_prediction", "velocity"}};
   for (const auto& [theirs, ours] : names)
-    if (name == theirs) import.made.prediction = ours;
+    if (name == theirs) peer.made.prediction = ours;
 }
 
-void read_thresholding(Import& import) {
-  const SchedulerOptions& o = import.o();
-  ImportedThresholding& made = import.made.thresholding;
+void read_thresholding(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  ImportedThresholding& made = peer.made.thresholding;
   if (o.is_own("thresholding") && o.flag("thresholding")) {
     made.kind = ImportedThresholding::Kind::kDynamic;
     made.quantile = o.number("dynamic_thresholding_ratio", 0.0, 1.0);
@@ -139,23 +139,21 @@ void read_thresholding(Import& import) {
 
 ImportedScheduler import_scheduler(std::string_view text, const std::string& file, const ScheduleRegistry& schedules,
                                    const SamplerRegistry& samplers, const SchedulerCalls& calls) {
-  Import import{.options = std::make_shared<SchedulerOptions>(SchedulerOptions::parse(text, file)),
-                .schedules = schedules,
-                .samplers = samplers,
-                .calls = calls};
-  import.made.file = file;
-  import.made.class_name = import.o().class_name();
-  import.made.start_scale = [](int) { return 1.0;
-};
-for (const Family& family : families())
-  for (const std::string& name : family.classes)
-    if (name == import.made.class_name) family.import(import);
-if (!import.calls.empty())
-  import.o().fail(import.calls.begin()->first,
-                  concat("the steps of ", import.made.class_name, " take no such argument."));
-for (const std::string& key : import.o().unread()) import.made.idle.push_back({key, idle_reason(import.o(), key)});
-if (const std::string yaml = import.made.thresholding.yaml(); !yaml.empty()) import.section("thresholding", yaml);
-return std::move(import.made);
+  Import peer{.options = std::make_shared<SchedulerOptions>(SchedulerOptions::parse(text, file)),
+              .schedules = schedules,
+              .samplers = samplers,
+              .calls = calls};
+  peer.made.file = file;
+  peer.made.class_name = peer.o().class_name();
+  peer.made.start_scale = [](int) { return 1.0; };
+  for (const Family& family : families())
+    for (const std::string& name : family.classes)
+      if (name == peer.made.class_name) family.read(peer);
+  if (!peer.calls.empty())
+    peer.o().fail(peer.calls.begin()->first, concat("the steps of ", peer.made.class_name, " take no such argument."));
+  for (const std::string& key : peer.o().unread()) peer.made.idle.push_back({key, idle_reason(peer.o(), key)});
+  if (const std::string yaml = peer.made.thresholding.yaml(); !yaml.empty()) peer.section("thresholding", yaml);
+  return std::move(peer.made);
 }  // namespace thaw
 
 }  // namespace thaw

@@ -24,9 +24,9 @@ struct Stride {
   }
 };
 
-Stride read_stride(Import& import, const TableRule& rule) {
-  const SchedulerOptions& o = import.o();
-  Stride stride{.table = read_table(o, import.schedules, rule), .end = {1.0, 0.0}};
+Stride read_stride(Import& peer, const TableRule& rule) {
+  const SchedulerOptions& o = peer.o();
+  Stride stride{.table = read_table(o, peer.schedules, rule), .end = {1.0, 0.0}};
   stride.ends_at_table = o.is_own("set_alpha_to_one") && !o.flag("set_alpha_to_one");
   if (stride.ends_at_table) stride.end = stride.table.level(0);
   return stride;
@@ -70,9 +70,9 @@ Solver stride_solver(const Stride& stride, double eta, Estimate noise) {
   };
 }
 
-void note_stride(Import& import, const TimestepRule& rule) {
+void note_stride(Import& peer, const TimestepRule& rule) {
   if (rule.spacing == Spacing::kLeading) return;
-  import.inexact(
+  peer.inexact(
       concat("each step goes floor(T / steps) timesteps down, not to the next timestep of the grid: with "
              "\"",
              rule.spacing == Spacing::kLinspace ? "linspace" : "trailing",
@@ -80,92 +80,92 @@ void note_stride(Import& import, const TimestepRule& rule) {
              rule.spacing == Spacing::kTrailing ? " where steps do not divide T." : "."));
 }
 
-void note_table_end(Import& import, const Stride& stride) {
+void note_table_end(Import& peer, const Stride& stride) {
   if (stride.ends_at_table)
-    import.inexact("set_alpha_to_one is false: a step below timestep 0 ends at timestep 0, noise included.");
+    peer.inexact("set_alpha_to_one is false: a step below timestep 0 ends at timestep 0, noise included.");
 }
 
-void import_forward(Import& import) {
-  const bool is_cogvideox = import.is("CogVideoXDDIMScheduler");
-  const SchedulerOptions& o = import.o();
-  const Stride stride = read_stride(import, {.has_rescaling = true, .has_snr_shift = is_cogvideox});
+void import_forward(Import& peer) {
+  const bool is_cogvideox = peer.is("CogVideoXDDIMScheduler");
+  const SchedulerOptions& o = peer.o();
+  const Stride stride = read_stride(peer, {.has_rescaling = true, .has_snr_shift = is_cogvideox});
   const TimestepRule rule = read_timestep_rule(o);
-  read_prediction(import, {"epsilon", "sample", "v_prediction"});
-  const double eta = is_cogvideox ? 0.0 : import.call("eta", 0.0, 0.0, 1.0);
-  if (!is_cogvideox) read_thresholding(import);
-  const bool is_thresholded = import.made.thresholding.kind != ImportedThresholding::Kind::kNone;
-  import.made.schedule = make_table_schedule(stride.table, variance_preserving(), o.class_name());
-  import.made.grid = [ =, options = import.options ](int steps) {
+  read_prediction(peer, {"epsilon", "sample", "v_prediction"});
+  const double eta = is_cogvideox ? 0.0 : peer.call("eta", 0.0, 0.0, 1.0);
+  if (!is_cogvideox) read_thresholding(peer);
+  const bool is_thresholded = peer.made.thresholding.kind != ImportedThresholding::Kind::kNone;
+  peer.made.schedule = make_table_schedule(stride.table, variance_preserving(), o.class_name());
+  peer.made.grid = [=, options = peer.options](int steps) {
     return stride_grid(stride, whole_times(*options, rule, stride.table, steps));
-};
-import.made.solver = stride_solver(stride, eta, is_thresholded ? Estimate::kRawNoise : Estimate::kThresholded);
-import.section("schedule", stride.table.yaml);
-import.section("grid", grid_yaml(rule, "clean"));
-import.section("sampler", concat("{type: ddim, eta: ", format_double(eta),
+  };
+  peer.made.solver = stride_solver(stride, eta, is_thresholded ? Estimate::kRawNoise : Estimate::kThresholded);
+  peer.section("schedule", stride.table.yaml);
+  peer.section("grid", grid_yaml(rule, "clean"));
+  peer.section("sampler", concat("{type: ddim, eta: ", format_double(eta),
                                  is_thresholded ? ", use_clipped_model_output: false}" : "}"));
-if (is_thresholded) import.note("noise is estimated from the prediction before thresholding, x0 after it.");
-if (is_cogvideox && o.is_given("clip_sample"))
-  import.note("nothing is clipped: CogVideoX's step never looks at clip_sample, although its default is true.");
-note_stride(import, rule);
-note_table_end(import, stride);
+  if (is_thresholded) peer.note("noise is estimated from the prediction before thresholding, x0 after it.");
+  if (is_cogvideox && o.is_given("clip_sample"))
+    peer.note("nothing is clipped: CogVideoX's step never looks at clip_sample, although its default is true.");
+  note_stride(peer, rule);
+  note_table_end(peer, stride);
 }  // namespace
 
-void import_inverse(Import& import) {
-  const SchedulerOptions& o = import.o();
-  const Stride stride = read_stride(import, {.has_rescaling = true});
+void import_inverse(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  const Stride stride = read_stride(peer, {.has_rescaling = true});
   const TimestepRule rule = read_timestep_rule(o);
   if (rule.spacing == Spacing::kLinspace)
     o.fail("timestep_spacing", "must be one of leading, trailing, got \"linspace\".");
-  read_prediction(import, {"epsilon", "sample", "v_prediction"});
+  read_prediction(peer, {"epsilon", "sample", "v_prediction"});
   if (o.flag("clip_sample"))
     o.fail("clip_sample",
            "true clips x0 made of a state and a noise estimate of two different levels, which is no "
            "thresholding of a prediction. Set it to false.");
-  import.made.schedule = make_table_schedule(stride.table, variance_preserving(), o.class_name());
-  import.made.grid = [ =, options = import.options ](int steps) {
+  peer.made.schedule = make_table_schedule(stride.table, variance_preserving(), o.class_name());
+  peer.made.grid = [=, options = peer.options](int steps) {
     std::vector<double> times = whole_times(*options, rule, stride.table, steps);
-  if (rule.spacing == Spacing::kTrailing && stride.length(steps) * steps != static_cast<double>(stride.table.size()))
-    options->fail("timestep_spacing", concat("\"trailing\" needs steps that divide the ", stride.table.size(),
-                                             " timesteps here, got ", steps, "."));
-  return stride_grid(stride, std::move(times));
-};
-import.section("schedule", stride.table.yaml);
-import.section("grid", grid_yaml(rule, stride.ends_at_table ? "sigma_min" : "clean"));
-import.made.solver =
-    import.sampler(concat("{type: ddim_inversion, form: diffusers, prediction: ", import.made.prediction, "}"));
-import.note(
-    "runs from the clean end towards noise; the network is asked about a state as if it were one level "
-    "noisier than it is.");
-note_table_end(import, stride);
+    if (rule.spacing == Spacing::kTrailing && stride.length(steps) * steps != static_cast<double>(stride.table.size()))
+      options->fail("timestep_spacing", concat("\"trailing\" needs steps that divide the ", stride.table.size(),
+                                               " timesteps here, got ", steps, "."));
+    return stride_grid(stride, std::move(times));
+  };
+  peer.section("schedule", stride.table.yaml);
+  peer.section("grid", grid_yaml(rule, stride.ends_at_table ? "sigma_min" : "clean"));
+  peer.made.solver =
+      peer.sampler(concat("{type: ddim_inversion, form: diffusers, prediction: ", peer.made.prediction, "}"));
+  peer.note(
+      "runs from the clean end towards noise; the network is asked about a state as if it were one level "
+      "noisier than it is.");
+  note_table_end(peer, stride);
 }  // namespace thaw
 
-void import_repaint(Import& import) {
-  const SchedulerOptions& o = import.o();
-  const Stride stride = read_stride(import, {.schedules = {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"}});
+void import_repaint(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  const Stride stride = read_stride(peer, {.schedules = {"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"}});
   const double eta = o.number("eta", 0.0, 1.0);
-  read_thresholding(import);
-  import.made.prediction = "noise";
-  const bool is_clipped = import.made.thresholding.kind != ImportedThresholding::Kind::kNone;
-  import.made.schedule = make_table_schedule(stride.table, variance_preserving(), o.class_name());
-  import.made.grid = [ =, options = import.options ](int steps) {
+  read_thresholding(peer);
+  peer.made.prediction = "noise";
+  const bool is_clipped = peer.made.thresholding.kind != ImportedThresholding::Kind::kNone;
+  peer.made.schedule = make_table_schedule(stride.table, variance_preserving(), o.class_name());
+  peer.made.grid = [=, options = peer.options](int steps) {
     return stride_grid(stride, whole_times(*options, TimestepRule{}, stride.table, steps));
-};
-import.made.solver = stride_solver(stride, eta, is_clipped ? Estimate::kRawNoise : Estimate::kThresholded);
-import.section("schedule", stride.table.yaml);
-import.section("grid", grid_yaml(TimestepRule{}, "clean"));
-import.section("sampler", concat("{type: ddim, eta: ", format_double(eta),
+  };
+  peer.made.solver = stride_solver(stride, eta, is_clipped ? Estimate::kRawNoise : Estimate::kThresholded);
+  peer.section("schedule", stride.table.yaml);
+  peer.section("grid", grid_yaml(TimestepRule{}, "clean"));
+  peer.section("sampler", concat("{type: ddim, eta: ", format_double(eta),
                                  is_clipped ? ", use_clipped_model_output: false}" : "}"));
-import.inexact(
-    "only the denoising steps are imported: the known part is put back at every mark, and jumps back in "
-    "time (jump_length, jump_n_sample) are arguments of the peer's set_timesteps.");
+  peer.inexact(
+      "only the denoising steps are imported: the known part is put back at every mark, and jumps back in "
+      "time (jump_length, jump_n_sample) are arguments of the peer's set_timesteps.");
 }
 
 }  // namespace
 
-void import_ddim(Import& import) {
-  if (import.is("DDIMInverseScheduler")) return import_inverse(import);
-  if (import.is("RePaintScheduler")) return import_repaint(import);
-  import_forward(import);
+void import_ddim(Import& peer) {
+  if (peer.is("DDIMInverseScheduler")) return import_inverse(peer);
+  if (peer.is("RePaintScheduler")) return import_repaint(peer);
+  import_forward(peer);
 }
 
 }  // namespace thaw

@@ -27,13 +27,13 @@ Plan with_last_noise(Plan plan, const Grid& grid, bool is_large) {
 
 }  // namespace
 
-void import_ddpm(Import& import) {
-  const SchedulerOptions& o = import.o();
+void import_ddpm(Import& peer) {
+  const SchedulerOptions& o = peer.o();
   const std::vector<std::string> schedules{"linear", "scaled_linear", "squaredcos_cap_v2", "laplace", "sigmoid"};
-  const PeerTable table = read_table(o, import.schedules, {.schedules = schedules, .has_rescaling = true});
+  const PeerTable table = read_table(o, peer.schedules, {.schedules = schedules, .has_rescaling = true});
   const TimestepRule rule = read_timestep_rule(o);
-  read_prediction(import, {"epsilon", "sample", "v_prediction"});
-  read_thresholding(import);
+  read_prediction(peer, {"epsilon", "sample", "v_prediction"});
+  read_thresholding(peer);
   const std::string variance = o.text("variance_type", {"fixed_small", "fixed_small_log", "fixed_large",
                                                         "fixed_large_log", "learned", "learned_range"});
   if (variance == "fixed_large_log")
@@ -43,25 +43,25 @@ void import_ddpm(Import& import) {
   if (variance == "learned")
     o.fail("variance_type", "\"learned\" takes the network's variance as it is; learned_range is supported.");
   const char* ours = variance == "fixed_large" ? "large" : variance == "learned_range" ? "learned" : "small";
-  import.made.schedule = make_table_schedule(table, variance_preserving(), o.class_name());
-  import.made.grid = [ =, options = import.options ](int steps) {
+  peer.made.schedule = make_table_schedule(table, variance_preserving(), o.class_name());
+  peer.made.grid = [=, options = peer.options](int steps) {
     return table_grid(table, whole_times(*options, rule, table, steps), Level{1.0, 0.0});
-};
-import.section("schedule", table.yaml);
-import.section("grid", grid_yaml(rule, "clean"));
-import.made.solver = import.sampler(concat("{type: ddpm, variance: ", ours, "}"));
-if (rule.spacing != Spacing::kTrailing && rule.offset == 0) return;
-if (variance == "learned_range")
-  o.fail("variance_type",
-         "\"learned_range\" is supported for timesteps that end at 0: spacing leading without offset, "
-         "or linspace.");
-import.inexact(variance == "fixed_large"
+  };
+  peer.section("schedule", table.yaml);
+  peer.section("grid", grid_yaml(rule, "clean"));
+  peer.made.solver = peer.sampler(concat("{type: ddpm, variance: ", ours, "}"));
+  if (rule.spacing != Spacing::kTrailing && rule.offset == 0) return;
+  if (variance == "learned_range")
+    o.fail("variance_type",
+           "\"learned_range\" is supported for timesteps that end at 0: spacing leading without offset, "
+           "or linspace.");
+  peer.inexact(variance == "fixed_large"
                    ? "the last step adds noise of the whole last level to the result: diffusers adds it whenever the "
                      "timestep is above 0."
                    : "the last step adds noise of 1e-10: diffusers clamps the variance into the clean level to 1e-20.");
-import.made.solver = [ base = import.made.solver, is_large = variance == "fixed_large" ](const Grid& grid) {
-  return with_last_noise(base(grid), grid, is_large);
-};  // namespace thaw
+  peer.made.solver = [base = peer.made.solver, is_large = variance == "fixed_large"](const Grid& grid) {
+    return with_last_noise(base(grid), grid, is_large);
+  };  // namespace thaw
 }
 
 }  // namespace thaw

@@ -27,8 +27,8 @@ struct DpmMethod {
   bool is_data() const { return algorithm.ends_with("++"); }
 };
 
-DpmMethod read_method(Import& import) {
-  const SchedulerOptions& o = import.o();
+DpmMethod read_method(Import& peer) {
+  const SchedulerOptions& o = peer.o();
   DpmMethod method;
   method.order = static_cast<int>(o.integer("solver_order", 1, 3));
   if (o.is_own("algorithm_type"))
@@ -37,7 +37,7 @@ DpmMethod read_method(Import& import) {
   else
     method.algorithm = "sde-dpmsolver++";  // CosineDPMSolverMultistep knows no other
   if (method.algorithm == "deis") {
-    import.note("algorithm_type \"deis\" means \"dpmsolver++\" here, as diffusers replaces it.");
+    peer.note("algorithm_type \"deis\" means \"dpmsolver++\" here, as diffusers replaces it.");
     method.algorithm = "dpmsolver++";
   }
   if (method.order > 1) {
@@ -45,22 +45,22 @@ DpmMethod read_method(Import& import) {
     if (type == "heun")
       method.type = type;
     else if (type != "midpoint")
-      import.note(concat("solver_type ", quoted(type), " means \"midpoint\" here, as diffusers replaces it."));
+      peer.note(concat("solver_type ", quoted(type), " means \"midpoint\" here, as diffusers replaces it."));
   }
   return method;
 }
 
 // Where the shipped third order is not one.
-void note_third_order(Import& import, const DpmMethod& method) {
+void note_third_order(Import& peer, const DpmMethod& method) {
   if (method.order != 3) return;
   if (method.algorithm == "sde-dpmsolver++")
-    import.note(
+    peer.note(
         "order 3 of sde-dpmsolver++ is diffusers' with a wrong sign in the second difference: variance of order "
         "1, 4.8e-3 off after 1000 steps (compat; dpmpp_3m_sde is the right one, 1.7e-5).");
   else if (method.is_data())
-    import.note("order 3 lacks a factor 2 in one term, as published: measured slope 1.94 (compat; dpmpp_3m has 3.01).");
+    peer.note("order 3 lacks a factor 2 in one term, as published: measured slope 1.94 (compat; dpmpp_3m has 3.01).");
   else
-    import.note("order 3 lacks a factor 2 in one term, as published: measured slope 1.92 (compat; dpm_3m has 2.97).");
+    peer.note("order 3 lacks a factor 2 in one term, as published: measured slope 1.92 (compat; dpm_3m has 2.97).");
 }
 
 std::string multistep_yaml(const DpmMethod& method, const std::string& rule) {
@@ -74,14 +74,14 @@ std::string multistep_yaml(const DpmMethod& method, const std::string& rule) {
   return concat("{type: ", method.order == 3 ? "dpm_3m_compat" : "dpm_2m", type);
 }
 
-void expect_method(const Import& import, const DpmMethod& method, bool ends_clean) {
-  const SchedulerOptions& o = import.o();
+void expect_method(const Import& peer, const DpmMethod& method, bool ends_clean) {
+  const SchedulerOptions& o = peer.o();
   if (!method.is_data() && ends_clean)
     o.fail("final_sigmas_type", concat("\"zero\" is not supported for algorithm_type ", quoted(method.algorithm),
                                        "; diffusers refuses it too. Use sigma_min."));
   if (method.algorithm == "sde-dpmsolver" && method.order == 3)
     o.fail("solver_order", "3 does not exist for algorithm_type \"sde-dpmsolver\"; diffusers fails at the third step.");
-  if (method.is_stochastic() && method.order == 3 && import.is("EDMDPMSolverMultistepScheduler"))
+  if (method.is_stochastic() && method.order == 3 && peer.is("EDMDPMSolverMultistepScheduler"))
     o.fail("solver_order",
            "3 does not exist for algorithm_type \"sde-dpmsolver++\" in this scheduler; diffusers fails "
            "at the third step.");
@@ -170,87 +170,90 @@ SigmaGrid inverse_grid(const DpmSigmas& sigmas, const SchedulerOptions& o, int s
 
 }  // namespace
 
-Solver import_dpm_solver(Import& import, bool repeats_last, bool ends_clean) {
-  const DpmMethod method = read_method(import);
-  expect_method(import, method, ends_clean);
-  if (import.is("CosineDPMSolverMultistepScheduler") && method.order == 3)
-    import.o().fail("solver_order", "must be 1 or 2 in this scheduler, got 3.");
-  note_third_order(import, method);
+Solver import_dpm_solver(Import& peer, bool repeats_last, bool ends_clean) {
+  const DpmMethod method = read_method(peer);
+  expect_method(peer, method, ends_clean);
+  if (peer.is("CosineDPMSolverMultistepScheduler") && method.order == 3)
+    peer.o().fail("solver_order", "must be 1 or 2 in this scheduler, got 3.");
+  note_third_order(peer, method);
   if (method.algorithm == "sde-dpmsolver")
-    import.note(
+    peer.note(
         "sde-dpmsolver does not keep the marginals: on a point mass a step into sigma has the variance "
         "sigma^2 (1 + 2 (e^h - 1)^2).");
-  return import.sampler(multistep_yaml(method, order_rule_yaml(import.o(), method, repeats_last)));
+  return peer.sampler(multistep_yaml(method, order_rule_yaml(peer.o(), method, repeats_last)));
 }
 
-void import_dpm(Import& import) {
-  const SchedulerOptions& o = import.o();
-  const bool is_inverse = import.is("DPMSolverMultistepInverseScheduler");
-  DpmSigmas sigmas = read_dpm_sigmas(import, FinalSigma::kTableMin);
-  read_thresholding(import);
+void import_dpm(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  const bool is_inverse = peer.is("DPMSolverMultistepInverseScheduler");
+  DpmSigmas sigmas = read_dpm_sigmas(peer, FinalSigma::kTableMin);
+  read_thresholding(peer);
   if (!is_inverse) {
-    use_dpm_sigmas(import, sigmas);
-    import.made.solver = import_dpm_solver(import, sigmas.repeats_last(), sigmas.final == FinalSigma::kZero);
+    use_dpm_sigmas(peer, sigmas);
+    peer.made.solver = import_dpm_solver(peer, sigmas.repeats_last(), sigmas.final == FinalSigma::kZero);
     return;
   }
   if (sigmas.is_straight)
     o.fail("use_flow_sigmas", "true does not invert: diffusers' inverse scheduler then runs towards the data too.");
-  const DpmMethod method = read_method(import);
+  const DpmMethod method = read_method(peer);
   if (method.is_stochastic())
     o.fail("algorithm_type", concat(quoted(method.algorithm),
                                     " cannot be inverted: its noise would need the square root "
                                     "of a negative variance."));
-  note_third_order(import, method);
+  note_third_order(peer, method);
   OrderRule rule{.order = method.order, .lower_final = LowerOrderFinal::kNever};
   if (method.order > 1 && o.flag("lower_order_final")) rule.lower_final = LowerOrderFinal::kAuto;
   if (method.order > 1) rule.has_euler_at_final = o.flag("euler_at_final");
-  use_dpm_sigmas(import, sigmas);
+  use_dpm_sigmas(peer, sigmas);
   // Read on inverse_grid alone: a step of no length at the noisy end is left out, and counts in the order rule.
-  import.made.grid = [ sigmas, options = import.options ](int steps) {
+  peer.made.grid = [sigmas, options = peer.options](int steps) {
     return inverse_grid(sigmas, *options, steps).on(variance_preserving());
-};
-const bool repeats = sigmas.spans_table() || sigmas.rule.spacing == Spacing::kTrailing;
-rule.repeats_last_level = repeats;
-import.made.solver = [ method, rule ](const Grid& grid) { return InverseWalk(grid, method, rule).run();
-};  // namespace thaw
-import.section("sampler", "{type: ddim_inversion}");
-import.inexact(
-    "runs from the clean end towards noise with the multistep rule; the catalog's ddim_inversion is its "
-    "order 1.");
+  };
+  const bool repeats = sigmas.spans_table() || sigmas.rule.spacing == Spacing::kTrailing;
+  rule.repeats_last_level = repeats;
+  peer.made.solver = [method, rule](const Grid& grid) {
+    return InverseWalk(grid, method, rule).run();
+  };  // namespace thaw
+  peer.section("sampler", "{type: ddim_inversion}");
+  peer.inexact(
+      "runs from the clean end towards noise with the multistep rule; the catalog's ddim_inversion is its "
+      "order 1.");
 }
 
-void import_singlestep(Import& import) {
-  const SchedulerOptions& o = import.o();
-  const DpmSigmas sigmas = read_dpm_sigmas(import, FinalSigma::kTableMin);
-  read_thresholding(import);
-  const DpmMethod method = read_method(import);
+void import_singlestep(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  const DpmSigmas sigmas = read_dpm_sigmas(peer, FinalSigma::kTableMin);
+  read_thresholding(peer);
+  const DpmMethod method = read_method(peer);
   if (method.algorithm == "sde-dpmsolver")
     o.fail("algorithm_type", "must be one of dpmsolver++, dpmsolver, sde-dpmsolver++, got \"sde-dpmsolver\".");
-  expect_method(import, method, sigmas.final == FinalSigma::kZero);
-  if (!method.is_data() && import.made.thresholding.kind != ImportedThresholding::Kind::kNone)
+  expect_method(peer, method, sigmas.final == FinalSigma::kZero);
+  if (!method.is_data() && peer.made.thresholding.kind != ImportedThresholding::Kind::kNone)
     o.fail("thresholding", "true fails in diffusers with algorithm_type \"dpmsolver\". Set it to false.");
   if (sigmas.repeats_last() && method.is_stochastic())
     o.fail("final_sigmas_type",
            "\"sigma_min\" repeats the last sigma of this sigma schedule; a stochastic step of no "
            "length is rounding noise. Use zero.");
-  use_dpm_sigmas(import, sigmas);
-  if (sigmas.repeats_last())
-    // A step of order 2 or 3 that ends at the last level again starts from an earlier one: it is not empty.
-    import.made.grid = [ sigmas, options = import.options ](int steps) { SigmaGrid made = sigmas.grid(*options, steps);
-  if (made.repeats_last) made.end = made.sigmas.back() * (1.0 - 1e-13);
-  made.repeats_last = false;
-  return made.on(sigmas.path());
-};
-const bool lowers = method.order > 1 && o.flag("lower_order_final");
-const bool has_fault = method.algorithm == "sde-dpmsolver++" && method.order == 3 && method.type == "heun";
-import.made.solver = import.sampler(
-    concat("{type: ", method.is_data() ? "dpmpp_singlestep" : "dpm_singlestep", ", order: ", method.order,
-           ", solver_type: ", method.type, ", lower_order_final: ", lowers ? "always" : "never",
-           method.is_stochastic() ? ", tau2: 1" : "", has_fault ? ", compat: diffusers" : "", "}"));
-if (has_fault)
-  import.note(
-      "order 3 heun of sde-dpmsolver++ has a wrong sign in the second difference: variance of order 1 "
-      "(compat).");
+  use_dpm_sigmas(peer, sigmas);
+  if (sigmas.repeats_last()) {
+    peer.inexact("the last step ends where it is, and starts from an earlier level where its order is above 1.");
+    peer.made.grid = [sigmas, options = peer.options](int steps) {
+      SigmaGrid made = sigmas.grid(*options, steps);
+      if (made.repeats_last) made.end = made.sigmas.back() * (1.0 - 1e-13);
+      made.repeats_last = false;
+      return made.on(sigmas.path());
+    };
+  }
+  const bool lowers = method.order > 1 && o.flag("lower_order_final");
+  const bool has_fault = method.algorithm == "sde-dpmsolver++" && method.order == 3 && method.type == "heun";
+  peer.made.solver = peer.sampler(
+      concat("{type: ", method.is_data() ? "dpmpp_singlestep" : "dpm_singlestep", ", order: ", method.order,
+             ", solver_type: ", method.type, ", lower_order_final: ", lowers ? "always" : "never",
+             method.is_stochastic() ? ", tau2: 1" : "", has_fault ? ", compat: diffusers" : "", "}"));
+  if (has_fault)
+    peer.note(
+        "order 3 heun of sde-dpmsolver++ has a wrong sign in the second difference: variance of order 1 "
+        "(compat).");
 }
 
 }  // namespace thaw

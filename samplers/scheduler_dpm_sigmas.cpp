@@ -41,9 +41,9 @@ bool ends_at(const SigmaGrid& grid, double end) {
   return std::abs(grid.sigmas.back() - end) <= 1e-12 * end;
 }
 
-void expect_consistent(Import& import, const DpmSigmas& sigmas) {
-  const SchedulerOptions& o = import.o();
-  const std::string& prediction = import.made.prediction;
+void expect_consistent(Import& peer, const DpmSigmas& sigmas) {
+  const SchedulerOptions& o = peer.o();
+  const std::string& prediction = peer.made.prediction;
   if (sigmas.is_straight && prediction == "v")
     o.fail("prediction_type",
            "\"v_prediction\" contradicts use_flow_sigmas: alpha^2 + sigma^2 is not 1 there. Use "
@@ -53,7 +53,7 @@ void expect_consistent(Import& import, const DpmSigmas& sigmas) {
            "\"flow_prediction\" contradicts use_flow_sigmas: false; the velocity belongs to "
            "x = (1 - sigma) x0 + sigma eps.");
   if (o.is_own("use_dynamic_shifting") && o.flag("use_dynamic_shifting")) {
-    if (import.is("UniPCMultistepScheduler") && !import.calls.contains("mu"))
+    if (peer.is("UniPCMultistepScheduler") && !peer.calls.contains("mu"))
       o.fail("use_dynamic_shifting", "true needs the argument mu, which a pipeline makes from the picture's size.");
   }
 }
@@ -112,11 +112,11 @@ std::string DpmSigmas::yaml() const {
   return concat("{type: exponential", steps, ", final: ", last, ends, "}");
 }
 
-DpmSigmas read_dpm_sigmas(Import& import, FinalSigma default_final) {
-  const SchedulerOptions& o = import.o();
+DpmSigmas read_dpm_sigmas(Import& peer, FinalSigma default_final) {
+  const SchedulerOptions& o = peer.o();
   const TableRule rule{.has_rescaling = o.is_own("rescale_betas_zero_snr"), .keeps_last_finite = true};
-  DpmSigmas sigmas{.table = read_table(o, import.schedules, rule), .kind = read_sigma_kind(o)};
-  sigmas.is_unipc = import.is("UniPCMultistepScheduler");
+  DpmSigmas sigmas{.table = read_table(o, peer.schedules, rule), .kind = read_sigma_kind(o)};
+  sigmas.is_unipc = peer.is("UniPCMultistepScheduler");
   sigmas.is_straight = o.is_own("use_flow_sigmas") && o.flag("use_flow_sigmas");
   sigmas.final = default_final;
   if (o.is_own("final_sigmas_type"))
@@ -138,30 +138,30 @@ DpmSigmas read_dpm_sigmas(Import& import, FinalSigma default_final) {
     if (o.has("sigma_max")) sigmas.high = o.optional_number("sigma_max");
   }
   const bool keeps_fractions =
-      import.is("DPMSolverMultistepScheduler") && o.is_null("trained_betas") &&
+      peer.is("DPMSolverMultistepScheduler") && o.is_null("trained_betas") &&
       o.text("beta_schedule", {"linear", "scaled_linear", "squaredcos_cap_v2"}) == "squaredcos_cap_v2";
   sigmas.is_rounded = !keeps_fractions;
-  read_prediction(import, {"epsilon", "sample", "v_prediction", "flow_prediction"});
-  expect_consistent(import, sigmas);
+  read_prediction(peer, {"epsilon", "sample", "v_prediction", "flow_prediction"});
+  expect_consistent(peer, sigmas);
   return sigmas;
 }
 
-void use_dpm_sigmas(Import& import, const DpmSigmas& sigmas) {
-  const SchedulerOptions& o = import.o();
+void use_dpm_sigmas(Import& peer, const DpmSigmas& sigmas) {
+  const SchedulerOptions& o = peer.o();
   if (sigmas.is_straight)
-    import.made.schedule = import.schedules.create(Config::parse("{type: flow}", o.file()), "");
+    peer.made.schedule = peer.schedules.create(Config::parse("{type: flow}", o.file()), "");
   else
-    import.made.schedule = make_table_schedule(sigmas.table, variance_preserving(), o.class_name());
-  import.made.grid = [ sigmas, options = import.options ](int steps) {
+    peer.made.schedule = make_table_schedule(sigmas.table, variance_preserving(), o.class_name());
+  peer.made.grid = [sigmas, options = peer.options](int steps) {
     return sigmas.grid(*options, steps).on(sigmas.path());
-};
-import.section("schedule", sigmas.schedule_yaml());
-import.section("grid", sigmas.yaml());
-if (sigmas.is_straight && sigmas.final == FinalSigma::kTableMin)
-  import.inexact("the last sigma is that of timestep 0 of the beta table, on the straight line.");
-if (sigmas.repeats_last()) import.note("the last sigma stands twice in diffusers: the last step has no length.");
-if (sigmas.kind != SigmaKind::kTable)
-  import.note("timesteps told to the network are whole ones, rounded (Karras) or cut.");
+  };
+  peer.section("schedule", sigmas.schedule_yaml());
+  peer.section("grid", sigmas.yaml());
+  if (sigmas.is_straight && sigmas.final == FinalSigma::kTableMin)
+    peer.inexact("the last sigma is that of timestep 0 of the beta table, on the straight line.");
+  if (sigmas.repeats_last()) peer.note("the last sigma stands twice in diffusers: the last step has no length.");
+  if (sigmas.kind != SigmaKind::kTable)
+    peer.note("timesteps told to the network are whole ones, rounded (Karras) or cut.");
 }  // namespace thaw
 
 }  // namespace thaw

@@ -32,11 +32,11 @@ struct DpmSigmas {
 };
 
 /// `default_final` for classes without final_sigmas_type. Refuses what contradicts itself.
-DpmSigmas read_dpm_sigmas(Import& import, FinalSigma default_final);
+DpmSigmas read_dpm_sigmas(Import& peer, FinalSigma default_final);
 /// Fills schedule, grid and their sections.
-void use_dpm_sigmas(Import& import, const DpmSigmas& sigmas);
+void use_dpm_sigmas(Import& peer, const DpmSigmas& sigmas);
 
 /// dpmsolver++ and its kin by algorithm_type, solver_order and solver_type; also writes the section and the notes.
-Solver import_dpm_solver(Import& import, bool repeats_last, bool ends_clean);
+Solver import_dpm_solver(Import& peer, bool repeats_last, bool ends_clean);
 
 }  // namespace thaw

@@ -49,34 +49,34 @@ std::string edm_grid_yaml(const EdmSigmas& s) {
 
 }  // namespace
 
-void import_edm(Import& import) {
-  const SchedulerOptions& o = import.o();
+void import_edm(Import& peer) {
+  const SchedulerOptions& o = peer.o();
   EdmSigmas sigmas = read_edm_sigmas(o);
-  sigmas.tells_angle = import.is("CosineDPMSolverMultistepScheduler");
+  sigmas.tells_angle = peer.is("CosineDPMSolverMultistepScheduler");
   o.number("sigma_data", 1e-6, 1e6);
-  import.made.prediction = "edm";
-  import.made.negates_output = o.text("prediction_type", {"epsilon", "v_prediction"}) == "v_prediction";
+  peer.made.prediction = "edm";
+  peer.made.negates_output = o.text("prediction_type", {"epsilon", "v_prediction"}) == "v_prediction";
   const std::string schedule =
       concat("{type: edm, sigma_min: ", format_double(sigmas.low), ", sigma_max: ", format_double(sigmas.high), "}");
-  import.made.schedule = import.schedules.create(Config::parse(schedule, o.file()), "");
-  import.made.grid = [ sigmas, options = import.options ](int steps) {
+  peer.made.schedule = peer.schedules.create(Config::parse(schedule, o.file()), "");
+  peer.made.grid = [sigmas, options = peer.options](int steps) {
     return sigmas.grid(*options, steps).on(variance_exploding());
-};
-import.made.start_scale = [high = sigmas.high](int) { return std::sqrt(high * high + 1.0);
-};  // namespace thaw
-import.section("schedule", schedule);
-import.section("grid", edm_grid_yaml(sigmas));
-const bool repeats = !sigmas.ends_clean;
-if (import.is("EDMEulerScheduler"))
-  import.made.solver = import.sampler("{type: euler}");
-else
-  import.made.solver = import_dpm_solver(import, repeats, sigmas.ends_clean);
-if (import.is("EDMDPMSolverMultistepScheduler")) read_thresholding(import);
-import.note("noise starts at sqrt(sigma_max^2 + 1), a little above the first level's sigma.");
-if (repeats) import.note("final_sigmas_type sigma_min: the last step stays at sigma_min, its network call is saved.");
-if (sigmas.tells_angle)
-  import.note(
-      "Brownian noise over lambda: diffusers draws it over sigma; steps do not overlap, so that distributions agree.");
+  };
+  peer.made.start_scale = [high = sigmas.high](int) { return std::sqrt(high * high + 1.0); };  // namespace thaw
+  peer.section("schedule", schedule);
+  peer.section("grid", edm_grid_yaml(sigmas));
+  const bool repeats = !sigmas.ends_clean;
+  if (peer.is("EDMEulerScheduler"))
+    peer.made.solver = peer.sampler("{type: euler}");
+  else
+    peer.made.solver = import_dpm_solver(peer, repeats, sigmas.ends_clean);
+  if (peer.is("EDMDPMSolverMultistepScheduler")) read_thresholding(peer);
+  peer.note("noise starts at sqrt(sigma_max^2 + 1), a little above the first level's sigma.");
+  if (repeats) peer.note("final_sigmas_type sigma_min: the last step stays at sigma_min, its network call is saved.");
+  if (sigmas.tells_angle)
+    peer.note(
+        "Brownian noise over lambda: diffusers draws it over sigma; steps do not overlap, so that distributions "
+        "agree.");
 }
 
 }  // namespace thaw

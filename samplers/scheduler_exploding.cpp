@@ -55,43 +55,43 @@ SigmaGrid Sigmas::grid(const SchedulerOptions& o, int steps) const {
   return made;
 }
 
-Sigmas read_sigmas(Import& import) {
-  const SchedulerOptions& o = import.o();
+Sigmas read_sigmas(Import& peer) {
+  const SchedulerOptions& o = peer.o();
   TableRule table{.has_rescaling = o.is_own("rescale_betas_zero_snr"), .keeps_last_finite = true};
-  if (import.is("HeunDiscreteScheduler")) table.schedules.push_back("exp");
-  Sigmas sigmas{.table = read_table(o, import.schedules, table), .rule = read_timestep_rule(o)};
+  if (peer.is("HeunDiscreteScheduler")) table.schedules.push_back("exp");
+  Sigmas sigmas{.table = read_table(o, peer.schedules, table), .rule = read_timestep_rule(o)};
   sigmas.rule.is_rounded = sigmas.rule.spacing != Spacing::kLinspace;
   sigmas.kind = read_sigma_kind(o);
   if (sigmas.kind != SigmaKind::kTable) {
     // Also where the class has no such option: diffusers keeps foreign keys of the file and looks for these two. Its
     // LMS and DPMSolverSDE have Karras sigmas of their own that do not.
     const bool is_deaf =
-        sigmas.kind == SigmaKind::kKarras && (import.is("LMSDiscreteScheduler") || import.is("DPMSolverSDEScheduler"));
+        sigmas.kind == SigmaKind::kKarras && (peer.is("LMSDiscreteScheduler") || peer.is("DPMSolverSDEScheduler"));
     if (!is_deaf && o.has("sigma_min")) sigmas.low = o.optional_number("sigma_min");
     if (!is_deaf && o.has("sigma_max")) sigmas.high = o.optional_number("sigma_max");
   }
-  sigmas.rounds_times = import.is("KDPM2DiscreteScheduler") || import.is("KDPM2AncestralDiscreteScheduler");
+  sigmas.rounds_times = peer.is("KDPM2DiscreteScheduler") || peer.is("KDPM2AncestralDiscreteScheduler");
   return sigmas;
 }
 
-void read_euler(Import& import, Sigmas& sigmas) {
-  const SchedulerOptions& o = import.o();
+void read_euler(Import& peer, Sigmas& sigmas) {
+  const SchedulerOptions& o = peer.o();
   sigmas.is_log_linear = o.text("interpolation_type", {"linear", "log_linear"}) == "log_linear";
   sigmas.ends_clean = o.text("final_sigmas_type", {"zero", "sigma_min"}) == "zero";
-  if (import.made.prediction == "v")
+  if (peer.made.prediction == "v")
     sigmas.tells_log_sigma = o.text("timestep_type", {"discrete", "continuous"}) == "continuous";
   if (sigmas.is_log_linear && sigmas.kind == SigmaKind::kTable && sigmas.tells_log_sigma) {
-    import.inexact(
+    peer.inexact(
         "interpolation_type log_linear with continuous timesteps: diffusers makes one step more than asked "
         "for.");
   } else if (sigmas.is_log_linear && sigmas.kind == SigmaKind::kTable) {
     sigmas.ends_clean = false;
-    import.inexact(
+    peer.inexact(
         "interpolation_type log_linear: sigmas run from the table's largest to its smallest, where the last "
         "step ends whatever final_sigmas_type says; the network is told the timesteps of the spacing, which "
         "have other sigmas.");
   } else if (sigmas.is_log_linear) {
-    import.note(
+    peer.note(
         "interpolation_type log_linear: the sigma schedule runs over the whole table, whatever timestep_spacing "
         "says.");
   }
@@ -113,55 +113,55 @@ std::string sigma_grid_yaml(const Sigmas& sigmas) {
   return yaml + "}";
 }
 
-std::string sampler_yaml(Import& import) {
-  if (import.is("EulerDiscreteScheduler")) return "{type: euler}";
-  if (import.is("EulerAncestralDiscreteScheduler")) return "{type: euler_ancestral}";
-  if (import.is("HeunDiscreteScheduler")) return "{type: heun}";
-  if (import.is("KDPM2DiscreteScheduler")) return "{type: dpm2}";
-  if (import.is("KDPM2AncestralDiscreteScheduler")) return "{type: dpm2_ancestral}";
-  if (import.is("LMSDiscreteScheduler"))
-    return concat("{type: lms, order: ", import.call("order", 4.0, 1.0, 4.0), ", final_order: full}");
-  const double s_noise = import.call("s_noise", 1.0, 0.5, 1.5);
+std::string sampler_yaml(Import& peer) {
+  if (peer.is("EulerDiscreteScheduler")) return "{type: euler}";
+  if (peer.is("EulerAncestralDiscreteScheduler")) return "{type: euler_ancestral}";
+  if (peer.is("HeunDiscreteScheduler")) return "{type: heun}";
+  if (peer.is("KDPM2DiscreteScheduler")) return "{type: dpm2}";
+  if (peer.is("KDPM2AncestralDiscreteScheduler")) return "{type: dpm2_ancestral}";
+  if (peer.is("LMSDiscreteScheduler"))
+    return concat("{type: lms, order: ", peer.call("order", 4.0, 1.0, 4.0), ", final_order: full}");
+  const double s_noise = peer.call("s_noise", 1.0, 0.5, 1.5);
   return concat("{type: dpmpp_sde, clock: rho, s_noise: ", format_double(s_noise), "}");
 }
 
-std::vector<std::string> predictions(const Import& import) {
+std::vector<std::string> predictions(const Import& peer) {
   std::vector<std::string> names{"epsilon", "v_prediction"};
-  if (import.is("EulerDiscreteScheduler")) names.insert(names.end(), {"sample", "original_sample"});
-  if (import.is("HeunDiscreteScheduler") || import.is("LMSDiscreteScheduler")) names.push_back("sample");
+  if (peer.is("EulerDiscreteScheduler")) names.insert(names.end(), {"sample", "original_sample"});
+  if (peer.is("HeunDiscreteScheduler") || peer.is("LMSDiscreteScheduler")) names.push_back("sample");
   return names;
 }
 
 }  // namespace
 
-void import_exploding(Import& import) {
-  const SchedulerOptions& o = import.o();
-  Sigmas sigmas = read_sigmas(import);
-  read_prediction(import, predictions(import));
-  if (import.is("EulerDiscreteScheduler")) read_euler(import, sigmas);
-  if (import.is("HeunDiscreteScheduler")) read_thresholding(import);
-  import.made.schedule = make_table_schedule(sigmas.table, variance_exploding(), o.class_name());
-  import.made.grid = [ sigmas, options = import.options ](int steps) {
+void import_exploding(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  Sigmas sigmas = read_sigmas(peer);
+  read_prediction(peer, predictions(peer));
+  if (peer.is("EulerDiscreteScheduler")) read_euler(peer, sigmas);
+  if (peer.is("HeunDiscreteScheduler")) read_thresholding(peer);
+  peer.made.schedule = make_table_schedule(sigmas.table, variance_exploding(), o.class_name());
+  peer.made.grid = [sigmas, options = peer.options](int steps) {
     return sigmas.grid(*options, steps).on(variance_exploding());
-};
-import.made.start_scale = [ sigmas, options = import.options ](int steps) {
-  const double high = sigmas.grid(*options, steps).sigmas.front();
-return sigmas.rule.spacing == Spacing::kLeading ? std::sqrt(high * high + 1.0) : high;
-};  // namespace thaw
-import.section("schedule", sigmas.table.yaml);
-import.section("grid", sigma_grid_yaml(sigmas));
-import.made.solver = import.sampler(sampler_yaml(import));
-import.note(
-    "states are x / alpha: the run is on the variance-exploding path, the configuration below on the "
-    "variance-preserving one; both visit the same sigma / alpha.");
-if (sigmas.rule.spacing == Spacing::kLeading)
-  import.note("noise starts at sqrt(sigma_max^2 + 1), a little above the first level's sigma.");
-if (import.is("LMSDiscreteScheduler"))
-  import.note(
-      "the order stays 4 in the step to sigma 0, where its weights amplify rounding; lms falls to order 1 "
-      "there by default.");
-if (sigmas.rounds_times && sigmas.kind == SigmaKind::kKarras)
-  import.note("timesteps told to the network are rounded to whole ones.");
+  };
+  peer.made.start_scale = [sigmas, options = peer.options](int steps) {
+    const double high = sigmas.grid(*options, steps).sigmas.front();
+    return sigmas.rule.spacing == Spacing::kLeading ? std::sqrt(high * high + 1.0) : high;
+  };  // namespace thaw
+  peer.section("schedule", sigmas.table.yaml);
+  peer.section("grid", sigma_grid_yaml(sigmas));
+  peer.made.solver = peer.sampler(sampler_yaml(peer));
+  peer.note(
+      "states are x / alpha: the run is on the variance-exploding path, the configuration below on the "
+      "variance-preserving one; both visit the same sigma / alpha.");
+  if (sigmas.rule.spacing == Spacing::kLeading)
+    peer.note("noise starts at sqrt(sigma_max^2 + 1), a little above the first level's sigma.");
+  if (peer.is("LMSDiscreteScheduler"))
+    peer.note(
+        "the order stays 4 in the step to sigma 0, where its weights amplify rounding; lms falls to order 1 "
+        "there by default.");
+  if (sigmas.rounds_times && sigmas.kind == SigmaKind::kKarras)
+    peer.note("timesteps told to the network are rounded to whole ones.");
 }
 
 }  // namespace thaw

@@ -44,20 +44,20 @@ SigmaGrid FlowSigmas::grid(const SchedulerOptions& o, int steps) const {
   return made;
 }
 
-FlowSigmas read_flow_sigmas(Import& import) {
-  const SchedulerOptions& o = import.o();
+FlowSigmas read_flow_sigmas(Import& peer) {
+  const SchedulerOptions& o = peer.o();
   FlowSigmas sigmas{.table = static_cast<double>(o.integer("num_train_timesteps", 2, 1000000))};
-  if (import.is("LTXEulerAncestralRFScheduler")) return sigmas;
+  if (peer.is("LTXEulerAncestralRFScheduler")) return sigmas;
   const bool is_dynamic = o.is_own("use_dynamic_shifting") && o.flag("use_dynamic_shifting");
   if (is_dynamic) {
-    if (!import.calls.contains("mu"))
+    if (!peer.calls.contains("mu"))
       o.fail("use_dynamic_shifting", "true needs the argument mu, which a pipeline makes from the picture's size.");
     sigmas.is_linear_mu = o.text("time_shift_type", {"exponential", "linear"}) == "linear";
-    sigmas.mu = import.call("mu", 0.0, sigmas.is_linear_mu ? 1e-6 : -20.0, 100.0);
+    sigmas.mu = peer.call("mu", 0.0, sigmas.is_linear_mu ? 1e-6 : -20.0, 100.0);
   } else {
     sigmas.shift = o.number("shift", 1e-3, 1e4);
   }
-  if (import.is("FlowMatchHeunDiscreteScheduler")) return sigmas;
+  if (peer.is("FlowMatchHeunDiscreteScheduler")) return sigmas;
   if (!o.is_null("shift_terminal")) sigmas.terminal = o.number("shift_terminal", 0.0, 0.999);
   sigmas.kind = read_sigma_kind(o);
   if (sigmas.kind != SigmaKind::kTable) {
@@ -69,14 +69,14 @@ FlowSigmas read_flow_sigmas(Import& import) {
   return sigmas;
 }
 
-std::string flow_sampler_yaml(Import& import) {
-  const SchedulerOptions& o = import.o();
-  if (import.is("FlowMatchHeunDiscreteScheduler")) return "{type: flow_heun, clean: euler}";
-  if (import.is("FlowMatchLCMScheduler")) {
+std::string flow_sampler_yaml(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  if (peer.is("FlowMatchHeunDiscreteScheduler")) return "{type: flow_heun, clean: euler}";
+  if (peer.is("FlowMatchLCMScheduler")) {
     if (!o.is_null("scale_factors")) o.fail("scale_factors", "must be null: it resizes pictures between steps.");
     return "{type: lcm, boundary: none}";
   }
-  if (import.is("LTXEulerAncestralRFScheduler"))
+  if (peer.is("LTXEulerAncestralRFScheduler"))
     return concat("{type: rf_ancestral, eta: ", format_double(o.number("eta", 0.0, 1.0)),
                   ", s_noise: ", format_double(o.number("s_noise", 0.0, 1.5)), "}");
   if (o.flag("stochastic_sampling")) return "{type: lcm, boundary: none}";
@@ -85,43 +85,44 @@ std::string flow_sampler_yaml(Import& import) {
 
 }  // namespace
 
-void import_flow(Import& import) {
-  const SchedulerOptions& o = import.o();
-  const FlowSigmas sigmas = read_flow_sigmas(import);
-  import.made.prediction = "velocity";
-  import.made.schedule = import.schedules.create(Config::parse("{type: flow}", o.file()), "");
-  import.made.grid = [ sigmas, options = import.options ](int steps) {
+void import_flow(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  const FlowSigmas sigmas = read_flow_sigmas(peer);
+  peer.made.prediction = "velocity";
+  peer.made.schedule = peer.schedules.create(Config::parse("{type: flow}", o.file()), "");
+  peer.made.grid = [sigmas, options = peer.options](int steps) {
     return sigmas.grid(*options, steps).on(linear_path());
-};
-import.section("schedule", concat("{type: flow, shift: ", format_double(sigmas.shift), "}"));
-import.section("grid", "{type: linspace, steps: 20}");
-import.made.solver = import.sampler(flow_sampler_yaml(import));
-import.inexact(concat("sigmas are even between sigma(1) and sigma(1 / ", sigmas.table,
+  };
+  peer.section("schedule", concat("{type: flow, shift: ", format_double(sigmas.shift), "}"));
+  peer.section("grid", "{type: linspace, steps: 20}");
+  peer.made.solver = peer.sampler(flow_sampler_yaml(peer));
+  peer.inexact(concat("sigmas are even between sigma(1) and sigma(1 / ", sigmas.table,
                       "), shifted once more: with a shift other than 1 it counts twice at the clean end."));
-if (import.is("LTXEulerAncestralRFScheduler"))
-  import.note("diffusers adds 1e-12 to a denominator: states differ by 2.7e-11.");
+  if (peer.is("LTXEulerAncestralRFScheduler"))
+    peer.note("diffusers adds 1e-12 to a denominator: states differ by 2.7e-11.");
 }  // namespace thaw
 
 // iPNDM has a grid of its own: the angle from pi / 2 to 0, alpha hard-coded to 0 at the first level.
-void import_ipndm(Import& import) {
-  const SchedulerOptions& o = import.o();
+void import_ipndm(Import& peer) {
+  const SchedulerOptions& o = peer.o();
   if (!o.is_null("trained_betas"))
     o.fail("trained_betas", "must be null: diffusers takes them for sigmas of one certain number of steps.");
-  import.made.prediction = "v";
-  import.made.schedule = import.schedules.create(Config::parse("{type: cosine}", o.file()), "");
-  import.made.grid = [](int steps) { Grid grid{.levels = {}, .times = {}, .path = &variance_preserving()};
-  for (int i = 0; i <= steps; ++i) {
-    const double sine = std::sin(std::atan(1.0) * 2.0 * (1.0 - static_cast<double>(i) / steps));
-    const double sigma = i == steps ? 0.0 : sine * sine;
-    grid.levels.push_back(i == steps ? Level{1.0, 0.0} : Level{std::sqrt(std::max(0.0, 1.0 - sigma * sigma)), sigma});
-    grid.times.push_back(std::atan2(sigma, grid.levels.back().alpha) / (std::atan(1.0) * 2.0));
-  }
-  return grid;
-};
-import.made.solver = import.sampler("{type: ipndm_compat_hf}");
-import.inexact(
-    "its first level has alpha 0: the first prediction is multiplied by 0 and the state itself taken for "
-    "the noise (compat; ipndm is the method of the paper).");
+  peer.made.prediction = "v";
+  peer.made.schedule = peer.schedules.create(Config::parse("{type: cosine}", o.file()), "");
+  peer.made.grid = [](int steps) {
+    Grid grid{.levels = {}, .times = {}, .path = &variance_preserving()};
+    for (int i = 0; i <= steps; ++i) {
+      const double sine = std::sin(std::atan(1.0) * 2.0 * (1.0 - static_cast<double>(i) / steps));
+      const double sigma = i == steps ? 0.0 : sine * sine;
+      grid.levels.push_back(i == steps ? Level{1.0, 0.0} : Level{std::sqrt(std::max(0.0, 1.0 - sigma * sigma)), sigma});
+      grid.times.push_back(std::atan2(sigma, grid.levels.back().alpha) / (std::atan(1.0) * 2.0));
+    }
+    return grid;
+  };
+  peer.made.solver = peer.sampler("{type: ipndm_compat_hf}");
+  peer.inexact(
+      "its first level has alpha 0: the first prediction is multiplied by 0 and the state itself taken for "
+      "the noise (compat; ipndm is the method of the paper).");
 }
 
 }  // namespace thaw

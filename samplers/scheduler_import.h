@@ -35,22 +35,22 @@ struct Import {
 };
 
 /// prediction_type of the tables' schedulers; sets prediction and returns ours. `allowed` are the peer's names.
-void read_prediction(Import& import, const std::vector<std::string>& allowed);
+void read_prediction(Import& peer, const std::vector<std::string>& allowed);
 /// thresholding and, where the class has it, clip_sample.
-void read_thresholding(Import& import);
+void read_thresholding(Import& peer);
 
 /// Families; each handles the classes of its file.
-void import_ddim(Import& import);       // DDIM, DDIMParallel, DDIMInverse, CogVideoXDDIM, RePaint
-void import_ddpm(Import& import);       // DDPM, DDPMParallel
-void import_pndm(Import& import);       // PNDM
-void import_distilled(Import& import);  // LCM, TCD, CMStochasticIterative, SCM
-void import_cogvideox_dpm(Import& import);
-void import_exploding(Import& import);   // Euler, EulerAncestral, Heun, KDPM2, KDPM2Ancestral, LMS, DPMSolverSDE
-void import_edm(Import& import);         // EDMEuler, EDMDPMSolverMultistep, CosineDPMSolverMultistep
-void import_dpm(Import& import);         // DPMSolverMultistep, DPMSolverMultistepInverse
-void import_singlestep(Import& import);  // DPMSolverSinglestep
-void import_predictor(Import& import);   // DEIS, UniPC, SASolver
-void import_flow(Import& import);        // FlowMatchEuler, FlowMatchHeun, FlowMatchLCM, LTXEulerAncestralRF
-void import_ipndm(Import& import);       // IPNDM
+void import_ddim(Import& peer);       // DDIM, DDIMParallel, DDIMInverse, CogVideoXDDIM, RePaint
+void import_ddpm(Import& peer);       // DDPM, DDPMParallel
+void import_pndm(Import& peer);       // PNDM
+void import_distilled(Import& peer);  // LCM, TCD, CMStochasticIterative, SCM
+void import_cogvideox_dpm(Import& peer);
+void import_exploding(Import& peer);   // Euler, EulerAncestral, Heun, KDPM2, KDPM2Ancestral, LMS, DPMSolverSDE
+void import_edm(Import& peer);         // EDMEuler, EDMDPMSolverMultistep, CosineDPMSolverMultistep
+void import_dpm(Import& peer);         // DPMSolverMultistep, DPMSolverMultistepInverse
+void import_singlestep(Import& peer);  // DPMSolverSinglestep
+void import_predictor(Import& peer);   // DEIS, UniPC, SASolver
+void import_flow(Import& peer);        // FlowMatchEuler, FlowMatchHeun, FlowMatchLCM, LTXEulerAncestralRF
+void import_ipndm(Import& peer);       // IPNDM
 
 }  // namespace thaw

@@ -108,35 +108,35 @@ class Walk {
 
 }  // namespace
 
-void import_pndm(Import& import) {
-  const SchedulerOptions& o = import.o();
-  Pndm method{.table = read_table(o, import.schedules, {}), .rule = read_timestep_rule(o), .end = {1.0, 0.0}};
-  read_prediction(import, {"epsilon", "v_prediction"});
-  method.is_v = import.made.prediction == "v";
+void import_pndm(Import& peer) {
+  const SchedulerOptions& o = peer.o();
+  Pndm method{.table = read_table(o, peer.schedules, {}), .rule = read_timestep_rule(o), .end = {1.0, 0.0}};
+  read_prediction(peer, {"epsilon", "v_prediction"});
+  method.is_v = peer.made.prediction == "v";
   method.has_runge_kutta = !o.flag("skip_prk_steps");
   const bool ends_at_table = !o.flag("set_alpha_to_one");
   if (ends_at_table) method.end = method.table.level(0);
-  import.made.schedule = make_table_schedule(method.table, variance_preserving(), o.class_name());
-  import.made.grid = [ method, ends_at_table, options = import.options ](int steps) {
+  peer.made.schedule = make_table_schedule(method.table, variance_preserving(), o.class_name());
+  peer.made.grid = [method, ends_at_table, options = peer.options](int steps) {
     const int least = method.has_runge_kutta ? 4 : 1;
-  if (steps < least)
-    options->fail("skip_prk_steps", concat("false needs at least ", least, " steps, got ", steps, "."));
-  std::vector<double> times = whole_times(*options, method.rule, method.table, steps);
-  const bool is_repeated = ends_at_table && times.back() == 0.0;
-  return table_grid(method.table, std::move(times), is_repeated ? std::nullopt : std::optional(method.end));
-};
-import.made.solver = [method](const Grid& grid) {
-  return Walk(method, grid, static_cast<int>(grid.times.back() >= 0.0 ? grid.size() : grid.steps())).run();
-};  // namespace thaw
-import.section("schedule", method.table.yaml);
-import.section("grid", grid_yaml(method.rule, "clean"));
-import.section("sampler", concat("{type: ", method.has_runge_kutta ? "pndm" : "plms", ", final_order: full}"));
-if (method.has_runge_kutta) import.note("9 network calls more than steps: the first three steps are Runge-Kutta's.");
-if (method.is_v)
-  import.inexact("v predictions are averaged as they are and turned into noise at the first one's level.");
-if (method.rule.spacing != Spacing::kLeading)
-  import.inexact("each step goes floor(T / steps) timesteps down, not to the next timestep of the grid.");
-if (ends_at_table) import.inexact("set_alpha_to_one is false: a step below timestep 0 ends at timestep 0.");
+    if (steps < least)
+      options->fail("skip_prk_steps", concat("false needs at least ", least, " steps, got ", steps, "."));
+    std::vector<double> times = whole_times(*options, method.rule, method.table, steps);
+    const bool is_repeated = ends_at_table && times.back() == 0.0;
+    return table_grid(method.table, std::move(times), is_repeated ? std::nullopt : std::optional(method.end));
+  };
+  peer.made.solver = [method](const Grid& grid) {
+    return Walk(method, grid, static_cast<int>(grid.times.back() >= 0.0 ? grid.size() : grid.steps())).run();
+  };  // namespace thaw
+  peer.section("schedule", method.table.yaml);
+  peer.section("grid", grid_yaml(method.rule, "clean"));
+  peer.section("sampler", concat("{type: ", method.has_runge_kutta ? "pndm" : "plms", ", final_order: full}"));
+  if (method.has_runge_kutta) peer.note("9 network calls more than steps: the first three steps are Runge-Kutta's.");
+  if (method.is_v)
+    peer.inexact("v predictions are averaged as they are and turned into noise at the first one's level.");
+  if (method.rule.spacing != Spacing::kLeading)
+    peer.inexact("each step goes floor(T / steps) timesteps down, not to the next timestep of the grid.");
+  if (ends_at_table) peer.inexact("set_alpha_to_one is false: a step below timestep 0 ends at timestep 0.");
 }
 
 }  // namespace thaw

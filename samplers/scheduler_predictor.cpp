@@ -14,79 +14,79 @@ std::string list_of(const std::vector<double>& values) {
   return concat("[", join(texts, ", "), "]");
 }
 
-void import_deis(Import& import, const DpmSigmas& sigmas) {
-  const SchedulerOptions& o = import.o();
-  read_thresholding(import);
+void import_deis(Import& peer, const DpmSigmas& sigmas) {
+  const SchedulerOptions& o = peer.o();
+  read_thresholding(peer);
   const auto order = static_cast<int>(o.integer("solver_order", 1, 3));
   if (o.text("algorithm_type", {"deis", "dpmsolver", "dpmsolver++"}) != "deis")
-    import.note("algorithm_type means \"deis\" here, as diffusers replaces it.");
+    peer.note("algorithm_type means \"deis\" here, as diffusers replaces it.");
   if (o.text("solver_type", {"logrho", "midpoint", "heun", "bh1", "bh2"}) != "logrho")
-    import.note("solver_type means \"logrho\" here, as diffusers replaces it.");
+    peer.note("solver_type means \"logrho\" here, as diffusers replaces it.");
   const bool lowers = order > 1 && o.flag("lower_order_final");
-  import.made.solver =
-      import.sampler(concat("{type: deis, order: ", order, ", lower_order_final: ", lowers ? "auto" : "never",
-                            sigmas.repeats_last() ? ", repeats_last_level: true}" : "}"));
+  peer.made.solver =
+      peer.sampler(concat("{type: deis, order: ", order, ", lower_order_final: ", lowers ? "auto" : "never",
+                          sigmas.repeats_last() ? ", repeats_last_level: true}" : "}"));
 }
 
 // From here on diffusers' predictor of order 1, or a B(h) of infinity times 0.
-void note_unipc(Import& import, const DpmSigmas& sigmas, const std::string& variant) {
+void note_unipc(Import& peer, const DpmSigmas& sigmas, const std::string& variant) {
   if (variant == "bh1" && sigmas.final == FinalSigma::kZero)
-    import.note(
+    peer.note(
         "diffusers returns NaN here: bh1 has B(h) = h, which is infinite in the step to sigma 0. The limit is "
         "taken instead, as bh2 has it.");
 }
 
-void import_unipc(Import& import, const DpmSigmas& sigmas) {
-  const SchedulerOptions& o = import.o();
+void import_unipc(Import& peer, const DpmSigmas& sigmas) {
+  const SchedulerOptions& o = peer.o();
   if (!o.is_null("solver_p")) o.fail("solver_p", "must be null: another scheduler as predictor is not supported.");
   const auto order = static_cast<int>(o.integer("solver_order", 1, 3));
   const bool is_data = o.flag("predict_x0");
-  if (is_data) read_thresholding(import);
-  if (!is_data && import.made.prediction == "velocity")
+  if (is_data) read_thresholding(peer);
+  if (!is_data && peer.made.prediction == "velocity")
     o.fail("predict_x0", "false does not know flow_prediction; diffusers refuses it too.");
   std::string variant = o.text("solver_type", {"bh1", "bh2", "midpoint", "heun", "logrho"});
   if (variant != "bh1" && variant != "bh2") {
-    import.note("solver_type means \"bh2\" here, as diffusers replaces it.");
+    peer.note("solver_type means \"bh2\" here, as diffusers replaces it.");
     variant = "bh2";
   }
-  note_unipc(import, sigmas, variant);
-  import.made.solver = import.sampler(concat("{type: unipc, order: ", order, ", variant: ", variant,
-                                             ", prediction: ", is_data ? "data" : "noise",
-                                             ", disable_corrector: ", list_of(o.numbers("disable_corrector")),
-                                             ", lower_order_final: ", o.flag("lower_order_final") ? "always" : "never",
-                                             sigmas.repeats_last() ? ", repeats_last_level: true}" : "}"));
+  note_unipc(peer, sigmas, variant);
+  peer.made.solver = peer.sampler(concat("{type: unipc, order: ", order, ", variant: ", variant,
+                                         ", prediction: ", is_data ? "data" : "noise",
+                                         ", disable_corrector: ", list_of(o.numbers("disable_corrector")),
+                                         ", lower_order_final: ", o.flag("lower_order_final") ? "always" : "never",
+                                         sigmas.repeats_last() ? ", repeats_last_level: true}" : "}"));
 }
 
-void import_sa(Import& import, const DpmSigmas& sigmas) {
-  const SchedulerOptions& o = import.o();
+void import_sa(Import& peer, const DpmSigmas& sigmas) {
+  const SchedulerOptions& o = peer.o();
   if (!o.is_null("tau_func")) o.fail("tau_func", "must be null: a function cannot stand in a file.");
-  read_thresholding(import);
+  read_thresholding(peer);
   const auto predictor = static_cast<int>(o.integer("predictor_order", 1, 4));
   const auto corrector = static_cast<int>(o.integer("corrector_order", 1, 4));
   if (o.text("algorithm_type", {"data_prediction", "noise_prediction"}) == "noise_prediction")
     o.fail("algorithm_type",
            "\"noise_prediction\" does not keep the marginals and diffusers' weights for it were not "
            "reproduced. Use data_prediction.");
-  import.made.solver = import.sampler(concat(
+  peer.made.solver = peer.sampler(concat(
       "{type: sa_solver, predictor_order: ", predictor, ", corrector_order: ", corrector,
       ", tau: 1, tau_times: [200, 800], coefficients: simplified, lower_order_final: ",
       o.flag("lower_order_final") ? "always" : "never", sigmas.repeats_last() ? ", repeats_last_level: true}" : "}"));
-  import.note("noise acts at timesteps 200 to 800 only, diffusers' default tau_func.");
+  peer.note("noise acts at timesteps 200 to 800 only, diffusers' default tau_func.");
   if (predictor == 2 || corrector == 2)
-    import.note(
+    peer.note(
         "steps with two nodes use the published code's simplified rule: with tau 1 throughout the variance is "
         "+7295 % off after 10 steps (compat; coefficients: exact has +198 %).");
 }
 
 }  // namespace
 
-void import_predictor(Import& import) {
-  const bool is_unipc = import.is("UniPCMultistepScheduler");
-  const DpmSigmas sigmas = read_dpm_sigmas(import, is_unipc ? FinalSigma::kZero : FinalSigma::kRepeated);
-  use_dpm_sigmas(import, sigmas);
-  if (is_unipc) return import_unipc(import, sigmas);
-  if (import.is("SASolverScheduler")) return import_sa(import, sigmas);
-  import_deis(import, sigmas);
+void import_predictor(Import& peer) {
+  const bool is_unipc = peer.is("UniPCMultistepScheduler");
+  const DpmSigmas sigmas = read_dpm_sigmas(peer, is_unipc ? FinalSigma::kZero : FinalSigma::kRepeated);
+  use_dpm_sigmas(peer, sigmas);
+  if (is_unipc) return import_unipc(peer, sigmas);
+  if (peer.is("SASolverScheduler")) return import_sa(peer, sigmas);
+  import_deis(peer, sigmas);
 }
 
 }  // namespace thaw

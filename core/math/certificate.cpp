@@ -79,8 +79,10 @@ double slope_of(Bench& bench, const Path& path, ProbeGrid kind, const Certificat
     return plan == nullptr ? nullptr : &(known[n] = measure(*plan));
   };
   double best = kNotMeasured;
-  for (const int first : c.is_stochastic ? std::vector{128, 256} : std::vector{64, 128, 256, 32, 16}) {
-    // The coarse ones only where the others are rounding.
+  for (const int first : c.is_stochastic ? std::vector{128, 256} : std::vector{64, 128, 256, 512, 32, 16}) {
+    // The finest only where the others do not agree, the coarse ones only where those are rounding.
+    const bool agrees = c.claims.order == 0 ? !std::isnan(best) : std::abs(best - c.claims.order) <= kSlopeBand;
+    if (first == 512 && agrees) continue;
     if (first < 64 && !std::isnan(best)) break;
     const double steps[] = {1.0 * first, 2.0 * first, 4.0 * first};
     const Errors* const window[] = {errors_at(first), errors_at(2 * first), errors_at(4 * first)};

@@ -22,7 +22,7 @@ struct Claims {
 
 inline constexpr double kNotMeasured = std::numeric_limits<double>::quiet_NaN();
 
-/// Least-squares slopes of the error over three doublings of the steps, from 64 to 1024 (noise drawn: from 128);
+/// Least-squares slopes of the error over three doublings of the steps, from 64 to 2048 (noise drawn: from 128);
 /// kNotMeasured where it says nothing.
 struct MeasuredOrder {
   double karras = kNotMeasured;          // Gaussian data, rms over five spreads

@@ -1,8 +1,3 @@
-// GCC 12 vectorises the loops below only at O3, and square roots only without errno. Both change no number.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
-#endif
-
 #include "core/math/philox.h"
 
 #include <algorithm>

@@ -3,7 +3,9 @@
 #include "core/base/error.h"
 #include "core/denoiser.h"
 #include "core/kernels/weighted_sum.h"
+#include "core/lanes.h"
 #include "core/math/philox.h"
+#include "core/model.h"
 #include "tests/catch.h"
 
 using namespace thaw;
@@ -14,6 +16,32 @@ at::Tensor normals(at::IntArrayRef shape, std::uint64_t seed, at::ScalarType typ
   at::Tensor x = at::empty(shape);
   fill_normal({x.data_ptr<float>(), static_cast<std::size_t>(x.numel())}, {seed, Purpose::kOther});
   return x.to(type);
+}
+
+/// A network whose answer depends on the sample, its noise number and its label.
+class Formula : public Backbone {
+ public:
+  explicit Formula(bool learns_variance) : learns_variance_(learns_variance), parameters_(0) {}
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
+    const at::Tensor shift = (noise * 1e-3 + condition.at("label").to(at::kFloat)).reshape({-1, 1, 1, 1});
+    const at::Tensor f = at::sin(x) + shift;
+    return learns_variance_ ? at::cat({f, at::tanh(x)}, 1) : f;
+  }
+  const Parameters& parameters() const override { return parameters_; }
+
+ private:
+  bool learns_variance_;
+  Parameters parameters_;
+};
+
+Model formula_model(bool learns_variance) {
+  ScheduleRegistry schedules("schedule");
+  register_schedules(schedules);
+  Parameterisation own;
+  own.schedule = schedules.create(Config::empty(), "cosine");
+  own.learns_variance = learns_variance;
+  Model model{.spec = {{2, 3, 3}, 10}, .parameterisation = own, .backbone = std::make_unique<Formula>(learns_variance)};
+  return model;
 }
 
 }  // namespace
@@ -119,4 +147,23 @@ CATCH_TEST_CASE("guidance asks lanes together where their weights agree and one 
   CATCH_CHECK(calls == 3);
   CATCH_CHECK(at::equal(apart.narrow(0, 0, 2), at::full({2, 2}, 5.0)));
   CATCH_CHECK(at::equal(apart.narrow(0, 2, 2), at::full({2, 2}, 3.0)));
+}
+
+CATCH_TEST_CASE("a model answers lanes together as it answers them one by one", "[core][model]") {
+  for (const bool learns_variance : {false, true}) {
+    const Model model = formula_model(learns_variance);
+    const Denoiser denoiser = model.denoiser({{"label", at::tensor({1, 4}, at::kLong)}});
+    const Latent x = Latent::of(normals({6, 2, 3, 3}, 1));
+    Query query{.at = {0.0, 0.0}, .branches = {Branch::kConditional, Branch::kUnconditional}};
+    query.lanes = {{0.2, 0.98}, {0.6, 0.8}, {0.98, 0.2}};
+    const Outputs together = denoiser(x, query), apart = ask_by_lane(denoiser, x, query);
+    for (std::size_t b = 0; b < 2; ++b) {
+      // float32 sums in another order: 1e-5 of numbers of order 10.
+      CATCH_CHECK(at::allclose(together[b].data.main(), apart[b].data.main(), 1e-5, 1e-5));
+      CATCH_CHECK(together[b].variance.has_value() == learns_variance);
+      if (learns_variance) CATCH_CHECK(at::allclose(together[b].variance->main(), at::tanh(x.main()), 1e-5, 1e-5));
+    }
+    // Labels 1 and 4 against the null label 10: the branches differ.
+    CATCH_CHECK_FALSE(at::allclose(together[0].data.main(), together[1].data.main(), 1e-2, 1e-2));
+  }
 }

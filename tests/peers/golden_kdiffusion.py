@@ -182,7 +182,8 @@ def cases():
 
 
 def main():
-    rows = [{"sampler": s, "options": o, "steps": n, "end": [float(v) for v in x.reshape(-1)]} for s, o, n, x in cases()]
+    rows = [{"sampler": name, "options": options, "steps": steps, "end": [float(v) for v in x.reshape(-1)]}
+            for name, options, steps, x in cases()]
     out = {"peer": f"k-diffusion 4601bf08, restated; torch {torch.__version__}, numpy {numpy.__version__}",
            "script": "tests/peers/golden_kdiffusion.py", "script_sha256": hashlib.sha256(HERE.read_bytes()).hexdigest(),
            "seed": SEED, "cases": rows}
