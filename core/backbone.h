@@ -27,6 +27,9 @@ class Backbone {
   /// Returns the raw output F, of x's shape (twice the channels where a variance is learned).
   virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const = 0;
   virtual const Parameters& parameters() const = 0;
+  /// True when the output has twice the channels: a prediction, then v in [-1, 1] of the learned variance (Nichol and
+  /// Dhariwal 2021, eq. 15).
+  virtual bool learns_variance() const { return false; }
   /// What its samples look like, of backbones with the trait "own_shape".
   virtual DataSpec own_spec() const { return {}; }
   /// x0 of x [N, ...] at a level, in x's own type, of models that know it in closed form; undefined of networks.

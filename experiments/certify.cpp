@@ -22,6 +22,11 @@ std::size_t CertificateSet::failed_samplers() const {
                                                 [](const CertifiedSampler& s) { return !s.certificate.passes(); }));
 }
 
+std::size_t CertificateSet::unmeasured_samplers() const {
+  return static_cast<std::size_t>(
+      std::count_if(adaptive.begin(), adaptive.end(), [](const auto& s) { return s.certificate.runs.empty(); }));
+}
+
 std::size_t CertificateSet::failed_identities() const {
   return static_cast<std::size_t>(
       std::count_if(identities.begin(), identities.end(), [](const Identity& i) { return !i.holds(); }));

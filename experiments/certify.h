@@ -32,6 +32,7 @@ struct CertificateSet {
   std::string command{};                      // what was typed, for the record
 
   std::size_t failed_samplers() const;
+  std::size_t unmeasured_samplers() const;  // adaptive ones without a tolerance, or with noise
   std::size_t failed_identities() const;
 };
 

@@ -92,6 +92,7 @@ nlohmann::json certificate_json(const CertificateSet& set) {
           {"adaptive", adaptive},
           {"identities", identities},
           {"failed_samplers", set.failed_samplers()},
+          {"unmeasured_samplers", set.unmeasured_samplers()},
           {"failed_identities", set.failed_identities()}};
 }
 

@@ -22,7 +22,7 @@ std::string printed(const char* format, double value) {
   return buffer.data();
 }
 std::string slope(double value) {
-  return padded(printed("%.2f", value), 6);
+  return padded(printed(value < -9.99 ? "%.0f" : "%.2f", value), 6);
 }
 std::string error(double value) {
   return padded(printed("%.1e", value), 9);
@@ -118,7 +118,8 @@ std::string certificate_text(const CertificateSet& set) {
     if (!i.holds())
       text += concat("FAILS ", i.left, i.claims_equal ? " = " : " differs from ", i.right, ": ",
                      i.is_known ? concat("distance ", format_short(i.distance, 3)) : "not in the catalog", "\n");
-  text += concat(set.samplers.size() + set.adaptive.size(), " certificates, ", set.failed_samplers(), " fail");
+  text += concat(set.samplers.size() + set.adaptive.size() - set.unmeasured_samplers(), " certificates, ",
+                 set.failed_samplers(), " fail, ", set.unmeasured_samplers(), " not measured");
   if (!set.identities.empty())
     text += concat("; ", set.identities.size(), " identities, ", set.failed_identities(), " fail");
   return text + ".\n";

@@ -64,8 +64,10 @@ nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Ev
     return measure_solver(experiment, model, evaluator, solver, std::move(cell), pictures);
   } catch (const ConfigError& error) {  // a sampler that cannot run on this grid; the others can
     cell["refused"] = error.what();
-    return cell;
+  } catch (const NumbersError& error) {  // or one that diverges on it, or does not arrive within its budget
+    cell["refused"] = error.what();
   }
+  return cell;
 }
 }  // namespace
 

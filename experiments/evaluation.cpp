@@ -142,7 +142,7 @@ nlohmann::json Evaluator::measure(const at::Tensor& raw, const std::vector<std::
                                     {"protocol", concat("features of ", experiment_.evaluate().features, " against ",
                                                         reference().size(0),
                                                         " held-out examples; 95 % bootstrap interval over samples "
-                                                        "(resampling biases it upwards)")}};
+                                                        "with the bias of resampling taken off")}};
   }
   return result;
 }

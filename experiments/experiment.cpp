@@ -130,9 +130,14 @@ void Experiment::read_scheduler(const std::string& path) {
 void Experiment::read_evaluation() {
   const Settings sampling = config_.section("sampling").read(
       std::vector<Option>{{"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1,
-                           1e6}},
+                           1e6},
+                          {"path", std::string("brownian"),
+                           "noise of stochastic samplers: one Brownian path, seen alike by any number of steps, or "
+                           "independent draws, which are cheaper",
+                           0, 0, {"brownian", "independent"}}},
       "section sampling");
   micro_batch_ = sampling.integer("micro_batch");
+  path_kind_ = sampling.text("path") == "brownian" ? PathKind::kBrownian : PathKind::kIndependent;
   const Settings evaluate = config_.section("evaluate").read(
       std::vector<Option>{{"n", std::int64_t{500}, "samples", 2, 1e7},
                           {"metrics", std::vector<std::string>{}, "names", 0, 0,
@@ -216,6 +221,7 @@ Model Experiment::make_model() const {
   Model model{data_spec(), parameterisation_, nullptr, device,
               precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
+  model.parameterisation.learns_variance = model.backbone->learns_variance();
   move_weights(model.backbone->parameters(), device, weight_type(model.precision));
   return model;
 }

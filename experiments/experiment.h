@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/model.h"
+#include "core/noise_source.h"
 #include "core/trainer.h"
 #include "experiments/catalog.h"
 #include "samplers/scheduler_config.h"
@@ -39,6 +40,7 @@ class Experiment {
   const EvaluateSettings& evaluate() const { return evaluate_; }
   const CompareSettings& compare() const { return compare_; }
   std::int64_t micro_batch() const { return micro_batch_; }
+  PathKind path_kind() const { return path_kind_; }
   bool is_double() const { return is_double_; }
   const Settings& train_settings() const { return *train_; }
 
@@ -97,6 +99,7 @@ class Experiment {
   EvaluateSettings evaluate_{};
   CompareSettings compare_{};
   std::int64_t micro_batch_ = 64;
+  PathKind path_kind_ = PathKind::kBrownian;
   mutable DatasetPtr dataset_, held_out_;
   mutable std::optional<DataSpec> spec_;
 };

@@ -74,6 +74,8 @@ void PartFile::for_each(const std::function<void(std::string_view)>& use) const 
   }
 }
 
-void PartFile::remove() { fs::remove(path_); }
+void PartFile::remove() {
+  fs::remove(path_);
+}
 
 }  // namespace thaw

@@ -80,8 +80,7 @@ void write_npz(const Experiment& experiment, const Model& model, const std::vect
   writer.end_array();
   if (!labels.empty()) {
     writer.begin_array("arr_1", "<i8", {n});
-    writer.write(
-        std::string_view(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(std::int64_t)));
+    writer.write(std::string_view(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(std::int64_t)));
     writer.end_array();
   }
   writer.commit();
@@ -103,8 +102,7 @@ void save_samples(const Experiment& experiment, const Model& model, const Sample
   PartFile parts(partial, request_key(experiment, model, request));
   const auto n = static_cast<std::int64_t>(request.samples.size());
   const auto done = [&] { return std::min(n, parts.num_parts() * request.micro_batch); };
-  if (done() > 0)
-    std::fprintf(stderr, "sample: going on behind sample %lld\n", static_cast<long long>(done()));
+  if (done() > 0) std::fprintf(stderr, "sample: going on behind sample %lld\n", static_cast<long long>(done()));
   try {
     if (done() < n)
       sample(model, rest_of(request, done()),

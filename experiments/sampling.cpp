@@ -47,7 +47,7 @@ Latent start_state(const SampleRequest& request, const Level& level, const Laten
 class MicroBatch {
  public:
   MicroBatch(const Model& model, const SampleRequest& request, std::int64_t first)
-      : request_(request), first_(first), noise_(request.seed, names(first)) {
+      : request_(request), first_(first), noise_(request.seed, names(first), request.path_kind) {
     Condition condition;
     if (!request.labels.empty()) {
       std::vector<std::int64_t> labels;
@@ -73,6 +73,7 @@ class MicroBatch {
     }
     const Observer observe = [&](const Mark& mark, const Latent& x, const Latent& denoised) {
       if (trace != nullptr && mark.kind == MarkKind::kStep) trace->step(x);
+      if (trace != nullptr && mark.kind == MarkKind::kCorrected) trace->correct(x);
       if (observer) observer(mark, x, denoised);
     };
     Watch watch(observe);
@@ -144,6 +145,7 @@ SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::in
   request.thresholding = experiment.thresholding();
   request.seed = experiment.seed();
   request.micro_batch = experiment.micro_batch();
+  request.path_kind = experiment.path_kind();
   request.is_double = experiment.is_double();
   const std::int64_t classes = experiment.data_spec().num_classes;
   if (label >= classes && label >= 0)

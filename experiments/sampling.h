@@ -19,6 +19,7 @@ struct SampleRequest {
   std::vector<std::uint64_t> samples;  // indices: names of the noise
   std::vector<std::int64_t> labels;    // one a sample; empty without classes
   std::int64_t micro_batch = 50;
+  PathKind path_kind = PathKind::kBrownian;
   bool is_double = false;
   at::Tensor noise{};                  // standard normal [N, ...] to start from in place of our own
   double start_scale = 0.0;            // standard deviation of the start; 0: that of unit-variance data at its level

@@ -39,6 +39,12 @@ void Trace::begin(const Latent& start, std::int64_t count) {
 
 void Trace::step(const Latent& x) { keep(x_, state_++, x.main()); }
 
+void Trace::correct(const Latent& x) {
+  if (state_ < 2) return;  // before the first step there is nothing to rewrite
+  x_[state_ - 1].pop_back();
+  keep(x_, state_ - 1, x.main());
+}
+
 Denoiser Trace::watched(Denoiser denoiser) {
   return [this, denoiser = std::move(denoiser)](const Latent& x, const Query& query) {
     Outputs outputs = denoiser(x, query);

@@ -16,6 +16,8 @@ class Trace {
   /// A new micro-batch begins at `start`, of which the first `count` samples count.
   void begin(const Latent& start, std::int64_t count);
   void step(const Latent& x);
+  /// The state of the last step, rewritten by a corrector.
+  void correct(const Latent& x);
   /// The denoiser, with every answer noted.
   Denoiser watched(Denoiser denoiser);
 

@@ -28,12 +28,14 @@ void import_deis(Import& peer, const DpmSigmas& sigmas) {
                           sigmas.repeats_last() ? ", repeats_last_level: true}" : "}"));
 }
 
-// From here on diffusers' predictor of order 1, or a B(h) of infinity times 0.
-void note_unipc(Import& peer, const DpmSigmas& sigmas, const std::string& variant) {
-  if (variant == "bh1" && sigmas.final == FinalSigma::kZero)
-    peer.note(
-        "diffusers returns NaN here: bh1 has B(h) = h, which is infinite in the step to sigma 0. The limit is "
-        "taken instead, as bh2 has it.");
+// Where diffusers multiplies infinity by 0 in the step to sigma 0.
+void note_unipc(Import& peer, const DpmSigmas& sigmas, const std::string& variant, int order) {
+  if (sigmas.final != FinalSigma::kZero) return;
+  const bool keeps_order = order > 1 && !peer.o().flag("lower_order_final");
+  if (variant == "bh1" || keeps_order)
+    peer.note(concat("diffusers returns NaN here: ", keeps_order ? "an order above 1" : "bh1, whose B(h) is h,",
+                     " has infinite weights in the step to sigma 0. That step has order 1 here, as bh2 with "
+                     "lower_order_final has it."));
 }
 
 void import_unipc(Import& peer, const DpmSigmas& sigmas) {
@@ -49,7 +51,7 @@ void import_unipc(Import& peer, const DpmSigmas& sigmas) {
     peer.note("solver_type means \"bh2\" here, as diffusers replaces it.");
     variant = "bh2";
   }
-  note_unipc(peer, sigmas, variant);
+  note_unipc(peer, sigmas, variant, order);
   peer.made.solver = peer.sampler(concat("{type: unipc, order: ", order, ", variant: ", variant,
                                          ", prediction: ", is_data ? "data" : "noise",
                                          ", disable_corrector: ", list_of(o.numbers("disable_corrector")),

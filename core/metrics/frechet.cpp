@@ -1,6 +1,7 @@
 #include "core/metrics/frechet.h"
 
 #include <algorithm>
+#include <numeric>
 #include <cmath>
 #include <vector>
 
@@ -79,7 +80,10 @@ Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& featur
   const auto at_fraction = [&](double f) {
     return values[static_cast<std::size_t>(std::lround(f * static_cast<double>(values.size() - 1)))];
   };
-  return {at_fraction(0.025), at_fraction(0.975)};
+  // Draws with repetition look further away than their set is: the interval lies about the value, with their spread.
+  const double value = distance(fit(a), root_b, b);
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  return {std::max(0.0, value + at_fraction(0.025) - mean), value + at_fraction(0.975) - mean};
 }
 
 Interval proportion_interval(std::int64_t successes, std::int64_t n) {

@@ -18,7 +18,7 @@ double frechet_distance(const at::Tensor& features_a, const at::Tensor& features
 struct Interval {
   double low = 0.0, high = 0.0;
 };
-/// 95 % percentile interval of the distance over resamples of `a`.
+/// 95 % interval of the distance over resamples of `a`, their bias taken off (Efron and Tibshirani 1993, section 10.2).
 Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& features_b, std::uint64_t seed,
                           int resamples = 50);
 

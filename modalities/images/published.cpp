@@ -63,8 +63,12 @@ PublishedNetwork open_published_network(const std::filesystem::path& folder) {
   if (name.empty())
     config.fail("_class_name", concat("is missing; expected one of ", join(published_class_names(), ", "), "."));
   const PublishedClass& entry = published_classes().at(name);
-  const DataSpec spec = read_spec(config, entry, values.is_object() ? values.value("sample_size", nlohmann::json()) : nlohmann::json());
-  return {entry.make(config, load_tensors(folder).tensors, folder.string()), name, spec, entry.input_name};
+  DataSpec spec = read_spec(config, entry, values.is_object() ? values.value("sample_size", nlohmann::json()) : nlohmann::json());
+  // The peer's samplers tell a learned variance by this: twice the channels come out.
+  const bool learns_variance =
+      config.integer_or_null("out_channels", std::nullopt, 1, 1 << 16).value_or(spec.shape[0]) == 2 * spec.shape[0];
+  return {entry.make(config, load_tensors(folder).tensors, folder.string()), name, spec, learns_variance,
+          entry.input_name};
 }
 
 std::unique_ptr<Backbone> open_published(const std::filesystem::path& folder) {

@@ -15,6 +15,7 @@ struct PublishedNetwork {
   std::unique_ptr<Backbone> backbone{};
   std::string class_name{};
   DataSpec spec{};           // input channels, the size it was trained at, classes
+  bool learns_variance = false;
   std::string input_name{};  // what the peer's forward calls the picture: sample, hidden_states
 };
 

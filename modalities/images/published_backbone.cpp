@@ -18,6 +18,7 @@ class Published : public Backbone {
     return network_.backbone->forward(x, noise, condition);
   }
   const Parameters& parameters() const override { return network_.backbone->parameters(); }
+  bool learns_variance() const override { return network_.learns_variance; }
   DataSpec own_spec() const override { return network_.spec; }
 
  private:

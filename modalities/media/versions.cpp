@@ -18,8 +18,8 @@ std::string libav_version(unsigned version) {
 std::string media_versions() {
   std::string sound = sf_version_string();  // "libsndfile-1.2.0"
   if (const std::size_t dash = sound.find('-'); dash != std::string::npos) sound[dash] = ' ';
-  return concat("libavcodec ", libav_version(avcodec_version()), ", libswscale ", libav_version(swscale_version()), ", ",
-                sound);
+  return concat("libavcodec ", libav_version(avcodec_version()), ", libswscale ", libav_version(swscale_version()),
+                ", ", sound);
 }
 
 }  // namespace thaw

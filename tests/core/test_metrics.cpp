@@ -41,6 +41,20 @@ CATCH_TEST_CASE("sets that cannot be compared are refused with both shapes", "[c
   CATCH_CHECK_THROWS_AS(frechet_distance(normals(1, 3, 1), normals(10, 3, 1)), DataError);
 }
 
+CATCH_TEST_CASE("the interval of a distance lies about it, and narrows with more samples", "[core][metrics]") {
+  const at::Tensor reference = normals(2000, 8, 1) + 0.3;
+  double widths[2];
+  for (int k = 0; k < 2; ++k) {
+    const at::Tensor own = normals(k == 0 ? 100 : 1600, 8, 2);
+    const Interval interval = frechet_interval(own, reference, 3, 100);
+    const double value = frechet_distance(own, reference);
+    CATCH_CHECK(interval.low < value);
+    CATCH_CHECK(value < interval.high);
+    widths[k] = interval.high - interval.low;
+  }
+  CATCH_CHECK(widths[1] < 0.5 * widths[0]);
+}
+
 CATCH_TEST_CASE("the interval of a proportion is Wilson's", "[core][metrics]") {
   // Wilson 1927; 98 of 100 gives [0.9300, 0.9945] (computed by hand from the formula).
   const Interval interval = proportion_interval(98, 100);

@@ -1,9 +1,9 @@
 // The training loop where something goes wrong: memory, numbers, a kill.
 
+#include <unistd.h>
 #include <filesystem>
 #include <functional>
 #include <limits>
-#include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <c10/util/Exception.h>
@@ -102,7 +102,9 @@ struct Run {
 };
 
 // More than any address space holds: the allocator itself refuses.
-at::Tensor exhaust_memory() { return at::empty({std::int64_t{1} << 52}, at::kByte); }
+at::Tensor exhaust_memory() {
+  return at::empty({std::int64_t{1} << 52}, at::kByte);
+}
 
 Mishap fits_only(std::int64_t most, std::uint64_t from_step) {
   return [=](const at::Tensor& output, const StepContext& context) {
