@@ -93,10 +93,12 @@ CATCH_TEST_CASE(
     read_everything(run);
     if (outcome.code == 0) return;
     CATCH_CHECK(outcome.code == 5);
-    const std::string said = last_line(outcome.err), end = ": cannot write: File too large";
+    // A log that fits in part says "No space left on device", a file written whole "File too large".
+    const std::string said = last_line(outcome.err);
+    const std::size_t end = said.find(": cannot write: ");
+    CATCH_REQUIRE(end != std::string::npos);
     CATCH_CHECK(said.starts_with(run));
-    CATCH_CHECK_THAT(said, Catch::EndsWith(end));
-    refused.push_back(fs::path(said.substr(0, said.size() - end.size())).filename().string());
+    refused.push_back(fs::path(said.substr(0, end)).filename().string());
   };
   run_within("run ", "1");
   run_within("run ", "8");
