@@ -61,7 +61,7 @@ nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Ev
   nlohmann::json cell{{"sampler", sampler}, {"evaluations", budget}};
   const Solver solver = experiment.solver(sampler);
   try {
-    return measure_solver(experiment, model, evaluator, solver, std::move(cell), pictures);
+    return measure_solver(experiment, model, evaluator, solver, cell, pictures);
   } catch (const ConfigError& error) {  // a sampler that cannot run on this grid; the others can
     cell["refused"] = error.what();
   } catch (const NumbersError& error) {  // or one that diverges on it, or does not arrive within its budget

@@ -182,10 +182,8 @@ bool HeaderSax::start_array(std::size_t) {
 bool HeaderSax::end_array() {
   if (place_ == Place::kOffsets && num_offsets_ != 2)
     fail_tensor(concat("data_offsets must be two positions, found ", num_offsets_));
-  if (place_ == Place::kShape || place_ == Place::kOffsets)
-    place_ = Place::kTensor;
-  else if (place_ == Place::kUnknownValue && --unknown_depth_ == 0)
-    place_ = Place::kTensor;
+  const bool is_list = place_ == Place::kShape || place_ == Place::kOffsets;
+  if (is_list || (place_ == Place::kUnknownValue && --unknown_depth_ == 0)) place_ = Place::kTensor;
   return true;
 }
 

@@ -183,9 +183,10 @@ void PublishedWeights::refuse_left_over() const {
 
 at::Tensor published_timesteps(const at::Tensor& t_N, const nn::Sinusoid& options) {
   const std::int64_t half = options.features / 2;
-  const at::Tensor exponent = at::arange(half, t_N.options().dtype(at::kFloat)) * -std::log(options.max_period) /
+  const auto type = t_N.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const at::Tensor exponent = at::arange(half, t_N.options().dtype(type)) * -std::log(options.max_period) /
                               (static_cast<double>(half) - options.frequency_shift);
-  const at::Tensor angle = t_N.to(at::kFloat).unsqueeze(1) * exponent.exp().unsqueeze(0);
+  const at::Tensor angle = t_N.to(type).unsqueeze(1) * exponent.exp().unsqueeze(0);
   at::Tensor embedding =
       options.cosine_first ? at::cat({angle.cos(), angle.sin()}, 1) : at::cat({angle.sin(), angle.cos()}, 1);
   if (options.features % 2 == 1) embedding = at::constant_pad_nd(embedding, {0, 1});
