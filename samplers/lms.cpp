@@ -8,12 +8,7 @@ void register_sampler_lms(SamplerRegistry& registry) {
                  .source = "k-diffusion, sample_lms; Hairer, Norsett and Wanner 1993, III.5",
                  .options = {order_option(4, 4), final_order_option("one")},
                  .traits = {"evaluations_per_step=1", "order=4"}},
-                [](const Settings& settings) -> Solver {
-                  const int order = static_cast<int>(settings.integer("order"));
-                  const RhoMultistep method{.orders = read_rho_order_rule(settings, order),
-                                            .weights = variable_adams_bashforth};
-                  return [method](const Grid& grid) { return rho_multistep(grid, method); };
-                }});
+                variable_step_solver});
 }
 
 }  // namespace thaw

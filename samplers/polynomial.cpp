@@ -90,4 +90,10 @@ Plan rho_multistep(const Grid& grid, const RhoMultistep& method) {
   return b.finish(x);
 }
 
+Solver variable_step_solver(const Settings& settings) {
+  const RhoMultistep method{.orders = read_rho_order_rule(settings, static_cast<int>(settings.integer("order"))),
+                            .weights = variable_adams_bashforth};
+  return [method](const Grid& grid) { return rho_multistep(grid, method); };
+}
+
 }  // namespace thaw

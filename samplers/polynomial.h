@@ -37,4 +37,7 @@ struct RhoMultistep {
 /// forgotten.
 Plan rho_multistep(const Grid& grid, const RhoMultistep& method);
 
+/// variable_adams_bashforth with the options order and final_order: lms, and iPNDM done right.
+Solver variable_step_solver(const Settings& settings);
+
 }  // namespace thaw
