@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Processor seconds a solver's step costs beside the network, ours and diffusers', turn by turn on one thread.
 
-usage: solver_overhead.py PATH_TO_bench_solver_overhead [--rounds 15] [--steps 20] [--json FILE]
+usage: solver_overhead.py PATH_TO_bench_solver_overhead [--rounds 15] [--steps 20] [--json FILE] [--markdown FILE]
 
 State 64 x 3 x 32 x 32 float32, 1000 linear betas, noise prediction, a network whose answer is a constant tensor. The
 peer's time is that of scheduler.step. Ours is a whole run divided by its network evaluations, twice: "solver" from the
@@ -98,12 +98,49 @@ def measure(ours, case, arguments, path):
     }
 
 
+def processor():
+    with open("/proc/cpuinfo") as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} threads" if names else platform.machine()
+
+
+def commit():
+    return subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True).stdout.strip()
+
+
+def page(facts, rows):
+    lines = [
+        "# The cost of a solver's step beside the network",
+        "",
+        "Written by `python benchmarks/solver_overhead.py build/release/benchmarks/bench_solver_overhead --markdown "
+        "docs/solver-overhead.md`; not edited by hand.",
+        "",
+        f"Processor time of one network evaluation's share of a run of {facts['steps']} steps, 64 x 3 x 32 x 32 float32, "
+        f"one thread; median of {facts['rounds']} turns, ours and the peer's one after the other, 95 % interval. "
+        "\"solver\" goes from the x0 estimate to the next state; \"with x0\" adds telling x0 from the network's noise, "
+        "which the peer's scheduler.step does itself.",
+        "",
+        f"{facts['versions']}; {facts['processor']}; commit {facts['commit']}; no seed: states are constant.",
+        "",
+        "| sampler | noise | solver, us | with x0, us | diffusers, us | solver ratio | ratio with x0 | target |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        target = "-" if row["target"] is None else f"{row['target']:.3f}"
+        ratios = " | ".join(f"{middle:.3f} ({low:.3f} - {high:.3f})"
+                            for middle, low, high in (row["solver_ratio"], row["with_x0_ratio"]))
+        lines.append(f"| {row['sampler']} | {row['noise']} | {row['solver_microseconds']:.0f} "
+                     f"| {row['with_x0_microseconds']:.0f} | {row['peer_microseconds']:.0f} | {ratios} | {target} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--json")
+    parser.add_argument("--markdown")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     ours = Ours(arguments.program)
@@ -111,24 +148,15 @@ def main():
     for case in CASES:
         for path in ("independent", "brownian") if case[4] else ("independent",):
             rows.append(measure(ours, case, arguments, path))
-    machine = platform.processor() or platform.machine()
-    versions = f"diffusers {diffusers.__version__}, torch {torch.__version__}, {machine}"
-    print(f"Processor time of one network evaluation's share of a run of {arguments.steps} steps, 64x3x32x32 float32, "
-          f"one thread; median of {arguments.rounds} turns, 95 % interval; {versions}.\n")
-    print("| sampler | noise | solver, us | with x0, us | diffusers, us | solver ratio | ratio with x0 | target |")
-    print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        target = "-" if row["target"] is None else f"{row['target']:.3f}"
-        ratios = " | ".join(
-            f"{middle:.3f} ({low:.3f} - {high:.3f})"
-            for middle, low, high in (row["solver_ratio"], row["with_x0_ratio"])
-        )
-        print(f"| {row['sampler']} | {row['noise']} | {row['solver_microseconds']:.0f} "
-              f"| {row['with_x0_microseconds']:.0f} | {row['peer_microseconds']:.0f} | {ratios} | {target} |")
+    facts = {"versions": f"diffusers {diffusers.__version__}, torch {torch.__version__}", "processor": processor(),
+             "commit": commit(), "rounds": arguments.rounds, "steps": arguments.steps}
+    print(page(facts, rows))
+    if arguments.markdown:
+        with open(arguments.markdown, "w") as file:
+            file.write(page(facts, rows))
     if arguments.json:
         with open(arguments.json, "w") as file:
-            json.dump({"versions": versions, "rounds": arguments.rounds, "steps": arguments.steps, "rows": rows}, file,
-                      indent=1)
+            json.dump({**facts, "rows": rows}, file, indent=1)
 
 
 main()

@@ -53,7 +53,7 @@ void fill_normal(std::span<float> out, const NoiseKey& key, std::uint64_t first_
   if ((first_element + out.size() + 3) / 4 > (std::uint64_t{1} << 32))
     throw ResourceError(concat("noise of one sample: at most 2^34 elements, got ", first_element + out.size()));
   const PhiloxKey k = philox_key(key);
-  constexpr std::size_t kBlock = 4 * kLanes;
+  constexpr std::size_t kBlock = std::size_t{4} * kLanes;
   auto block = static_cast<std::uint32_t>(first_element / 4);
   std::size_t done = 0;
   for (; done + kBlock <= out.size(); done += kBlock, block += kLanes)
