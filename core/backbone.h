@@ -39,6 +39,7 @@ class Backbone {
 /// Weights start as pure functions of (seed, name). Traits of entries:
 ///   "classifier"   gives logits, not x0
 ///   "pretrained"   brings its weights along; needs no training
+///   "exact"        knows x0 in closed form, whatever a prediction is called
 ///   "own_shape"    knows the shape of its samples without data
 using BackboneRegistry = Registry<std::unique_ptr<Backbone>, const DataSpec&, std::uint64_t>;
 

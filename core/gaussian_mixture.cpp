@@ -72,7 +72,7 @@ void register_exact_backbones(BackboneRegistry& registry) {
                              {"means", std::vector<double>{-1.0, 0.8}, "of the components", -1e6, 1e6},
                              {"stds", std::vector<double>{0.25, 0.4}, "of the components; 0 is a point", 0.0, 1e6},
                              {"shape", std::vector<double>{3, 8, 8}, "of a sample", 1, 1e6}},
-                 .traits = {"pretrained", "own_shape"}},
+                 .traits = {"pretrained", "own_shape", "exact"}},
                 make_gaussian_mixture});
 }
 

@@ -112,7 +112,8 @@ void Experiment::read_scheduler(const std::string& path) {
   if (const std::string yaml = made.thresholding.yaml(); !yaml.empty())
     thresholding_ = catalog_->thresholdings.create(Config::parse("thresholding: " + yaml, path).section("thresholding"), "");
   // A model of ours keeps what it was trained as; a published network is what the scheduler beside it says.
-  if (!is_pretrained_) return;
+  const Config backbone = config_.section("backbone");
+  if (!is_pretrained_ || catalog_->backbones.find(backbone, "unet").info.has_trait("exact")) return;
   if (made.negates_output || made.prediction == "consistency")
     throw ConfigError(concat(path, ": prediction of class \"", made.class_name,
                              "\" with these options is not what a published network here can be asked for."));

@@ -82,6 +82,9 @@ CATCH_TEST_CASE("given noise is the start, as the published scheduler scales it"
   const auto traced = load(trace);
   CATCH_CHECK(gap(traced.at("x")[0], noise * traced.at("eval_sigma")[0]) < 1e-9);
   CATCH_CHECK(traced.at("eval_alpha")[0].item<double>() == 1.0);
+  // An exact denoiser has no output whose sign a prediction type could turn.
+  const std::string edm = scheduler_file(scratch, "EDMEulerScheduler", ", \"prediction_type\": \"v_prediction\"");
+  CATCH_CHECK(sampled("n=2 steps=4 scheduler=" + edm, scratch).size(0) == 2);
 }
 
 CATCH_TEST_CASE("noise that does not fit and schedulers that are not known are refused with nothing written",
