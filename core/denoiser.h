@@ -21,6 +21,8 @@ struct Wanted {
   bool unguided = false;
   bool variance = false;
   bool velocity = false;
+  /// The x0 estimate may come as its formula, see Affine; whoever changes estimates must not pass this on.
+  bool affine = false;
 };
 
 struct Query {
@@ -33,9 +35,17 @@ struct Query {
   std::vector<Level> lanes{};
 };
 
+/// skip x + sum of weighted network outputs, not yet computed: a solver's own sum takes it in, which saves a pass over
+/// memory. x is the state that was asked about.
+struct Affine {
+  double skip = 0.0;
+  std::vector<std::pair<double, Latent>> parts{};
+};
+
 /// An answer: the x0 estimate, and what was wanted where there is something to tell.
 struct Estimate {
-  Latent data;
+  Latent data;  // without streams where `affine` stands for it
+  std::optional<Affine> affine{};
   std::optional<Latent> raw{};       // before thresholding; absent where nothing was thresholded
   std::optional<Latent> unguided{};  // of the unconditional branch, evaluated for this even where its weight is 0
   std::optional<Latent> variance{};  // learned variance, v in [-1, 1] of Nichol and Dhariwal 2021
@@ -43,6 +53,7 @@ struct Estimate {
 
   Estimate() = default;
   Estimate(Latent x0) : data(std::move(x0)) {}  // NOLINT: an x0 estimate is an answer
+  explicit Estimate(Affine formula) : affine(std::move(formula)) {}
 };
 
 /// One a branch, in the order asked. The tensors belong to whoever asked: they must not be written to afterwards, but

@@ -25,6 +25,7 @@ Wanted wanted_by(const Evaluate& evaluate) {
     wanted.variance = wanted.variance || output.kind == OutputKind::kVariance;
     wanted.velocity = wanted.velocity || output.kind == OutputKind::kVelocity;
   }
+  wanted.affine = !wanted.raw && !wanted.unguided && !wanted.velocity;
   return wanted;
 }
 
@@ -66,7 +67,10 @@ void part_from(Latent& answer, const Latent& input) {
 /// A register: its value, which may belong to a denoiser or to the caller, and a place of its own to write to.
 struct Slot {
   Latent value;
-  Latent own;
+  Latent own{};
+  /// In place of `value`: an estimate that no sum has needed yet, of the state in this register.
+  std::optional<Affine> formula{};
+  Reg of{};
 
   bool is_own() const { return !own.streams.empty() && value.main().is_same(own.main()); }
   /// A hook may write to its state: never to somebody else's.
@@ -87,44 +91,124 @@ class Execution {
   }
 
   Latent run() {
-    for (std::size_t i = 0; i < lowered_.plan.program.size(); ++i) {
-      std::visit([this](const auto& instruction) { execute(instruction); }, lowered_.plan.program[i]);
-      for (const Reg reg : lowered_.freed[i]) slots_.at(reg.id).value = {};
+    for (position_ = 0; position_ < lowered_.plan.program.size(); ++position_) {
+      std::visit([this](const auto& instruction) { execute(instruction); }, lowered_.plan.program[position_]);
+      for (const Reg reg : lowered_.freed[position_]) release(reg);
     }
+    settle();
     return slots_.at(lowered_.plan.output.id).value;
   }
 
  private:
   void execute(const Evaluate& evaluate) {
+    if (slots_.at(evaluate.src.id).formula) settle();
     const Latent& x = slots_.at(evaluate.src.id).value;
     const Query query{.at = evaluate.level, .target = evaluate.target, .wanted = wanted_by(evaluate)};
     Outputs outputs = denoiser_(x, query);
-    denoised_ = outputs.front().data;
-    for (const Output& output : evaluate.outputs) {
-      Latent answer = output_of(outputs.front(), output.kind);
-      part_from(answer, x);
-      slots_.at(output.dst.id).value = std::move(answer);
+    Estimate& estimate = outputs.front();
+    if (watch_.observer) {
+      denoised_ = {};
+      if (estimate.affine)
+        sum_(denoised_, terms_of(*estimate.affine, evaluate.src), {}, {});
+      else
+        denoised_ = estimate.data;
     }
+    for (const Output& output : evaluate.outputs) {
+      Slot& slot = slots_.at(output.dst.id);
+      if (output.kind == OutputKind::kData && estimate.affine) {
+        slot.formula = std::move(estimate.affine);
+        slot.of = evaluate.src;
+        waiting_.push_back(output.dst);
+        continue;
+      }
+      Latent answer = output_of(estimate, output.kind);
+      part_from(answer, x);
+      slot.value = std::move(answer);
+    }
+    if (is_freed(evaluate.src)) settle();  // its estimate is of what is no longer there
   }
 
   void execute(const Combine& combine) {
     terms_.clear();
     scales_.clear();
-    for (const Term& term : combine.terms) terms_.push_back({&slots_.at(term.reg.id).value, term.weight});
+    for (const Term& term : combine.terms) add_term(term);
     for (const NoiseTerm& term : combine.noise)
       scales_.push_back(term.scale == kNoReg ? nullptr : &slots_.at(term.scale.id).value);
+    // Estimates that outlive the state they are of.
+    also_.clear();
+    also_in_.clear();
+    for (const Reg reg : waiting_) {
+      Slot& estimate = slots_.at(reg.id);
+      const bool is_lasting = reg != combine.dst && !is_freed(reg);
+      if (!is_lasting || (estimate.of != combine.dst && !is_freed(estimate.of))) continue;
+      also_.push_back({&estimate.own, terms_of(*estimate.formula, estimate.of)});
+      also_in_.push_back(reg);
+    }
     Slot& slot = slots_.at(combine.dst.id);
-    sum_(slot.own, terms_, combine.noise, scales_);
+    sum_(slot.own, terms_, combine.noise, scales_, also_);
+    for (const Reg reg : also_in_) settled(reg);
+    if (slot.formula) forget(combine.dst);
     slot.value = slot.own;
   }
 
   void execute(const Mark& mark) {
     Slot& slot = slots_.at(mark.reg.id);
+    if (watch_.hook || slot.formula) settle();
     if (watch_.hook) {
       slot.make_own();
       watch_.hook(mark, slot.value);
     }
     if (watch_.observer) watch_.observer(mark, slot.value, denoised_);
+  }
+
+  bool is_freed(Reg reg) const {  // by the instruction at hand
+    const std::vector<Reg>& freed = lowered_.freed[position_];
+    return std::find(freed.begin(), freed.end(), reg) != freed.end();
+  }
+
+  std::vector<WeightedLatent> terms_of(const Affine& formula, Reg of) const {
+    std::vector<WeightedLatent> terms;
+    if (formula.skip != 0.0 || formula.parts.empty()) terms.push_back({&slots_.at(of.id).value, formula.skip});
+    for (const auto& [weight, output] : formula.parts) terms.push_back({&output, weight});
+    return terms;
+  }
+
+  // A formula's terms in its place; the state it is of is often a term already.
+  void add_term(const Term& term) {
+    const Slot& slot = slots_.at(term.reg.id);
+    if (!slot.formula) return add_term(&slot.value, term.weight);
+    if (slot.formula->skip != 0.0) add_term(&slots_.at(slot.of.id).value, term.weight * slot.formula->skip);
+    for (const auto& [weight, output] : slot.formula->parts) add_term(&output, term.weight * weight);
+  }
+  void add_term(const Latent* latent, double weight) {
+    for (WeightedLatent& known : terms_)
+      if (known.latent == latent) {
+        known.weight += weight;
+        return;
+      }
+    terms_.push_back({latent, weight});
+  }
+
+  // Computes what waits: a state is about to change, or an estimate itself is asked for.
+  void settle() {
+    while (!waiting_.empty()) {
+      const Reg reg = waiting_.back();
+      Slot& slot = slots_.at(reg.id);
+      sum_(slot.own, terms_of(*slot.formula, slot.of), {}, {});
+      settled(reg);
+    }
+  }
+  void settled(Reg reg) {
+    forget(reg);
+    slots_.at(reg.id).value = slots_.at(reg.id).own;
+  }
+  void forget(Reg reg) {
+    slots_.at(reg.id).formula.reset();
+    std::erase(waiting_, reg);
+  }
+  void release(Reg reg) {
+    if (slots_.at(reg.id).formula) forget(reg);
+    slots_.at(reg.id).value = {};
   }
 
   LoweredPlan lowered_;
@@ -135,6 +219,10 @@ class Execution {
   Latent denoised_;
   std::vector<WeightedLatent> terms_;  // of the sum under way
   std::vector<const Latent*> scales_;
+  std::vector<LatentSum> also_;
+  std::vector<Reg> also_in_;
+  std::vector<Reg> waiting_;  // registers that hold a formula
+  std::size_t position_ = 0;
 };
 
 /// Registers made and given back as the method asks; the buffers of those given back are used again.
@@ -142,7 +230,7 @@ class TensorMachine : public Machine {
  public:
   TensorMachine(const Denoiser& denoiser, NoiseSource& noise, const Watch& watch, Latent x)
       : denoiser_(denoiser), watch_(watch), sum_(noise, x) {
-    add({.value = std::move(x), .own = {}});
+    add({.value = std::move(x)});
   }
 
   const Latent& value(Reg reg) const { return slot(reg).value; }
@@ -154,7 +242,7 @@ class TensorMachine : public Machine {
     ++evaluations_;
     denoised_ = answer;
     part_from(answer, state);
-    return add({.value = std::move(answer), .own = {}});
+    return add({.value = std::move(answer)});
   }
 
   std::vector<Reg> evaluate_many(std::span<const Reg> x, std::span<const Level> levels) override {
@@ -166,8 +254,7 @@ class TensorMachine : public Machine {
     Latent answer = denoiser_(joined, {.at = {kNone, kNone}, .lanes = {levels.begin(), levels.end()}}).front().data;
     evaluations_ += static_cast<std::int64_t>(x.size());
     std::vector<Reg> result;
-    for (std::size_t k = 0; k < x.size(); ++k)
-      result.push_back(add({.value = lane_of(answer, k, x.size()), .own = {}}));
+    for (std::size_t k = 0; k < x.size(); ++k) result.push_back(add({.value = lane_of(answer, k, x.size())}));
     denoised_ = value(result.back());
     return result;
   }

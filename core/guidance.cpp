@@ -34,7 +34,14 @@ Outputs ask_guided(const Denoiser& denoiser, const Weights& weights, const Laten
   std::vector<double> factors;
   for (const Branch branch : asked.branches) factors.push_back(weight_of(weights, branch));
   Estimate guided = outputs.front();
-  if (factors.front() != 1.0 || outputs.size() > 1)
+  if (guided.affine) {
+    guided.affine = Affine{};
+    for (std::size_t b = 0; b < outputs.size(); ++b) {
+      guided.affine->skip += factors[b] * outputs[b].affine->skip;
+      for (auto& [weight, output] : outputs[b].affine->parts)
+        guided.affine->parts.emplace_back(factors[b] * weight, output);
+    }
+  } else if (factors.front() != 1.0 || outputs.size() > 1)
     for (std::size_t s = 0; s < guided.data.streams.size(); ++s) {
       std::vector<const at::Tensor*> parts;
       std::vector<double> used;

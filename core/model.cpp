@@ -19,13 +19,16 @@ const std::vector<std::string>& conditioning_names() {
 
 double Parameterisation::noise_number(const Level& level) const {
   switch (conditioning) {
-    case Conditioning::kAngle: return 1000 * noise_fraction(level);
+    case Conditioning::kAngle:
+      return 1000 * noise_fraction(level);
     case Conditioning::kTimestep:
       for (const auto& [lambda, time] : told)
         if (std::abs(lambda - level.lambda()) <= 1e-9 * (1.0 + std::abs(lambda))) return time;
       return schedule->time_of(level.lambda());
-    case Conditioning::kLambda: return level.lambda();
-    case Conditioning::kEdm: return std::log(level.rho()) / 4;
+    case Conditioning::kLambda:
+      return level.lambda();
+    case Conditioning::kEdm:
+      return std::log(level.rho()) / 4;
   }
   return 0.0;
 }
@@ -93,13 +96,14 @@ Denoiser Model::denoiser(Condition condition) const {
     const at::Tensor f = output(batch, levels, joined).to(x.main().scalar_type());
     Outputs outputs;
     for (std::int64_t b = 0; b < branches; ++b)
-      outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n}, lanes.size()));
+      outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n}, lanes.size(),
+                                 query.wanted.affine));
     return outputs;
   };
 }
 
 Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,
-                         std::size_t lanes) const {
+                         std::size_t lanes, bool may_be_affine) const {
   std::vector<double> skip, out;
   for (const Level& level : levels) {
     const Scalings k =
@@ -115,12 +119,16 @@ Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const st
     f = halves[0].contiguous();
     variance = Latent::of(halves[1].contiguous());
   }
-  at::Tensor data;
-  if (lanes == 1)
+  Estimate result;
+  if (lanes > 1)
+    result.data = Latent::of(at::addcmul(x * per_sample(skip, x), f, per_sample(out, x)));
+  else if (may_be_affine)
+    result.affine = Affine{skip[0], {{out[0], Latent::of(f)}}};
+  else {
+    at::Tensor data;
     weighted_sum_into(data, std::vector<const at::Tensor*>{&x, &f}, std::vector<double>{skip[0], out[0]});
-  else
-    data = at::addcmul(x * per_sample(skip, x), f, per_sample(out, x));
-  Estimate result(Latent::of(data));
+    result.data = Latent::of(data);
+  }
   result.variance = std::move(variance);
   return result;
 }

@@ -53,7 +53,7 @@ struct Model {
 
   /// x0 and what else the raw output of x tells, each sample at its own level; with one lane all levels are the first.
   Estimate estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,
-                    std::size_t lanes) const;
+                    std::size_t lanes, bool may_be_affine) const;
 };
 
 /// Asks `denoiser` on `path` whatever path a state is on: x at a level becomes x at the path's level of the same lambda.

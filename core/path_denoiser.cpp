@@ -40,7 +40,10 @@ Denoiser on_path(Denoiser denoiser, const Path& path) {
       moved.at = own.front();
     Latent scaled = x;
     for (auto& [name, stream] : scaled.streams) stream = stream * per_sample(factors, stream);
-    return denoiser(scaled, moved);
+    Outputs outputs = denoiser(scaled, moved);
+    for (Estimate& estimate : outputs)
+      if (estimate.affine) estimate.affine->skip *= factors.front();
+    return outputs;
   };
 }
 

@@ -27,83 +27,119 @@ at::Tensor learned_deviation(const at::Tensor& v, const NoiseTerm& term) {
 
 TensorSum::TensorSum(NoiseSource& noise, const Latent& like) : noise_(noise), like_(like) {}
 
-void TensorSum::operator()(Latent& out, std::span<const WeightedLatent> terms, std::span<const NoiseTerm> noise,
-                           std::span<const Latent* const> scales) {
-  if (terms.size() + noise.size() > kMostTerms) throw Error(ExitCode::kBug, "a sum of more than 32 terms");
-  if (out.streams.size() != like_.streams.size()) {
-    out = like_;
-    for (auto& [name, stream] : out.streams) stream = at::empty_like(stream, at::MemoryFormat::Contiguous);
-  }
-  ready_.clear();
-  for (std::size_t d = 0; d < noise.size(); ++d)
-    if (scales[d] == nullptr) ready_.push_back(noise_.ready(noise[d].draw, like_));
-  for (std::size_t s = 0; s < like_.streams.size(); ++s) {
-    tensors_.clear();
-    weights_.clear();
-    for (const WeightedLatent& term : terms) {
-      tensors_.push_back(&term.latent->streams[s].second);
-      weights_.push_back(term.weight);
-    }
-    add_stream(out, s, noise, scales);
+void TensorSum::make_tensors(Latent& out) const {
+  if (out.streams.size() == like_.streams.size()) return;
+  out = like_;
+  for (auto& [name, stream] : out.streams) stream = at::empty_like(stream, at::MemoryFormat::Contiguous);
+}
+
+void TensorSum::gather(StreamSum& sum, Latent& out, std::span<const WeightedLatent> terms, std::size_t stream) const {
+  sum.out = &out.streams[stream].second;
+  sum.in.clear();
+  sum.weights.clear();
+  for (const WeightedLatent& term : terms) {
+    sum.in.push_back(&term.latent->streams[stream].second);
+    sum.weights.push_back(term.weight);
   }
 }
 
-void TensorSum::add_stream(Latent& out, std::size_t stream, std::span<const NoiseTerm> noise,
+void TensorSum::operator()(Latent& out, std::span<const WeightedLatent> terms, std::span<const NoiseTerm> noise,
+                           std::span<const Latent* const> scales, std::span<const LatentSum> also) {
+  if (terms.size() + noise.size() > kMostTerms) throw Error(ExitCode::kBug, "a sum of more than 32 terms");
+  make_tensors(out);
+  for (const LatentSum& other : also) make_tensors(*other.out);
+  ready_.clear();
+  for (std::size_t d = 0; d < noise.size(); ++d)
+    if (scales[d] == nullptr) ready_.push_back(noise_.ready(noise[d].draw, like_));
+  num_sums_ = also.size() + 1;
+  if (sums_.size() < num_sums_) sums_.resize(num_sums_);
+  for (std::size_t s = 0; s < like_.streams.size(); ++s) {
+    gather(sums_[0], out, terms, s);
+    for (std::size_t k = 0; k < also.size(); ++k) gather(sums_[k + 1], *also[k].out, also[k].terms, s);
+    add_stream(s, noise, scales);
+  }
+}
+
+bool TensorSum::has_kernel(std::size_t stream) const {
+  if (!is_host_number(like_.streams[stream].second) || num_sums_ > kMostSums) return false;
+  for (std::size_t k = 0; k < num_sums_; ++k)
+    if (!sums_[k].in.empty() && !takes_weighted_sum(sums_[k].in)) return false;
+  return true;
+}
+
+void TensorSum::add_stream(std::size_t stream, std::span<const NoiseTerm> noise,
                            std::span<const Latent* const> scales) {
-  at::Tensor& sum = out.streams[stream].second;
-  const at::Tensor& like = like_.streams[stream].second;
-  const bool has_kernel = is_host_number(like) && (tensors_.empty() || takes_weighted_sum(tensors_));
-  if (has_kernel && !ready_.empty()) {
+  StreamSum& main = sums_[0];
+  const bool is_fast = has_kernel(stream);
+  if (is_fast) {
     for (std::size_t d = 0; d < noise.size(); ++d)
-      if (scales[d] == nullptr) weights_.push_back(noise[d].weight);
-    if (like.scalar_type() == at::kFloat)
-      sum_with_noise<float>(sum, stream);
+      if (scales[d] == nullptr) main.weights.push_back(noise[d].weight);
+    if (like_.streams[stream].second.scalar_type() == at::kFloat)
+      run_kernel<float>(stream);
     else
-      sum_with_noise<double>(sum, stream);
-  } else if (tensors_.empty()) {
-    sum.zero_();
+      run_kernel<double>(stream);
   } else {
-    weighted_sum_into(sum, tensors_, weights_);
+    for (std::size_t k = num_sums_; k-- > 0;)
+      if (sums_[k].in.empty())
+        sums_[k].out->zero_();
+      else
+        weighted_sum_into(*sums_[k].out, sums_[k].in, sums_[k].weights);
   }
   for (std::size_t d = 0; d < noise.size(); ++d) {
-    if (scales[d] == nullptr && has_kernel) continue;
+    if (scales[d] == nullptr && is_fast) continue;
     const at::Tensor draw = noise_.draw(noise[d].draw, like_)[stream];
     if (scales[d] == nullptr)
-      sum.add_(draw, noise[d].weight);
+      main.out->add_(draw, noise[d].weight);
     else
-      sum.addcmul_(draw, learned_deviation(scales[d]->streams[stream].second, noise[d]), noise[d].weight);
+      main.out->addcmul_(draw, learned_deviation(scales[d]->streams[stream].second, noise[d]), noise[d].weight);
   }
 }
 
 template <class T>
-void TensorSum::sum_with_noise(at::Tensor& out, std::size_t stream) {
-  const std::size_t samples = noise_.num_samples(), terms = tensors_.size();
-  if (out.size(0) != static_cast<std::int64_t>(samples))
+void TensorSum::run_kernel(std::size_t stream) {
+  std::array<std::array<const T*, kMostTerms>, kMostSums> from{};
+  std::array<WeightedSum<T>, kMostSums> sums{};
+  for (std::size_t k = 0; k < num_sums_; ++k) {
+    const StreamSum& sum = sums_[k];
+    for (std::size_t i = 0; i < sum.in.size(); ++i) from[k][i] = sum.in[i]->template const_data_ptr<T>();
+    sums[k] = {sum.out->mutable_data_ptr<T>(), {from[k].data(), sum.weights.size()}, sum.weights};
+  }
+  const std::int64_t total = like_.streams[stream].second.numel();
+  if (ready_.empty()) {
+    if (sums_[0].in.empty())
+      sums_[0].out->zero_();
+    else
+      weighted_sums<T>({sums.data(), num_sums_}, total);
+    return;
+  }
+  const std::size_t samples = noise_.num_samples(), terms = sums_[0].in.size();
+  if (sums_[0].out->size(0) != static_cast<std::int64_t>(samples))
     throw Error(ExitCode::kBug, "noise asked for a batch of another size");
-  const std::size_t count = static_cast<std::size_t>(out.numel()) / samples;
-  std::array<const T*, kMostTerms> from{};
-  for (std::size_t k = 0; k < terms; ++k) from[k] = tensors_[k]->template const_data_ptr<T>();
-  T* to = out.mutable_data_ptr<T>();
+  const std::size_t count = static_cast<std::size_t>(total) / samples;
   at::parallel_for(0, static_cast<std::int64_t>(samples), 1, [&](std::int64_t begin, std::int64_t end) {
     thread_local std::vector<float> drawn;
     thread_local std::vector<T> cast;
     drawn.resize(count * ready_.size());
     cast.resize(std::is_same_v<T, float> ? 0 : drawn.size());
     for (auto n = static_cast<std::size_t>(begin); n < static_cast<std::size_t>(end); ++n) {
-      std::array<const T*, kMostTerms> at{};
-      for (std::size_t k = 0; k < terms; ++k) at[k] = from[k] + n * count;
+      auto at = from;
+      std::array<WeightedSum<T>, kMostSums> own = sums;
+      for (std::size_t k = 0; k < num_sums_; ++k) {
+        for (std::size_t i = 0; i < sums_[k].in.size(); ++i) at[k][i] += n * count;
+        own[k].out += n * count;
+        own[k].in = {at[k].data(), sums_[k].weights.size()};
+      }
       for (std::size_t d = 0; d < ready_.size(); ++d) {
         const std::span<float> z(drawn.data() + d * count, count);
         noise_.fill(z, ready_[d], stream, n);
         if constexpr (std::is_same_v<T, float>) {
-          at[terms + d] = z.data();
+          at[0][terms + d] = z.data();
         } else {
           std::copy(z.begin(), z.end(), cast.data() + d * count);
-          at[terms + d] = cast.data() + d * count;
+          at[0][terms + d] = cast.data() + d * count;
         }
       }
-      weighted_sum<T>(to + n * count, std::span<const T* const>(at.data(), terms + ready_.size()), weights_,
-                      static_cast<std::int64_t>(count));
+      weighted_sums<T>({own.data(), num_sums_}, static_cast<std::int64_t>(count));
     }
   });
 }

@@ -16,6 +16,12 @@ struct WeightedLatent {
   double weight = 0.0;
 };
 
+/// A further sum over the same elements.
+struct LatentSum {
+  Latent* out = nullptr;
+  std::vector<WeightedLatent> terms{};
+};
+
 /// Sums terms in their order, then draws in theirs. On the CPU in float32 and float64 noise is made sample by sample
 /// where it is added, and nothing is allocated once the buffers exist.
 class TensorSum {
@@ -25,20 +31,31 @@ class TensorSum {
 
   /// Into `out`, whose tensors are made where they are undefined and may be those of a term. scales[i] is the learned
   /// variance of draw i, or nullptr.
+  ///
+  /// `also` are written in the same pass where a kernel runs, before `out` elsewhere: theirs may be terms of none, but
+  /// their terms may be what `out` is written over.
   void operator()(Latent& out, std::span<const WeightedLatent> terms, std::span<const NoiseTerm> noise,
-                  std::span<const Latent* const> scales);
+                  std::span<const Latent* const> scales, std::span<const LatentSum> also = {});
 
  private:
-  void add_stream(Latent& out, std::size_t stream, std::span<const NoiseTerm> noise,
-                  std::span<const Latent* const> scales);
+  /// The sums of one stream: `out`'s first, then the others'.
+  struct StreamSum {
+    at::Tensor* out = nullptr;
+    std::vector<const at::Tensor*> in{};
+    std::vector<double> weights{};
+  };
+  void make_tensors(Latent& out) const;
+  void gather(StreamSum& sum, Latent& out, std::span<const WeightedLatent> terms, std::size_t stream) const;
+  bool has_kernel(std::size_t stream) const;
+  void add_stream(std::size_t stream, std::span<const NoiseTerm> noise, std::span<const Latent* const> scales);
   template <class T>
-  void sum_with_noise(at::Tensor& out, std::size_t stream);
+  void run_kernel(std::size_t stream);
 
   NoiseSource& noise_;
   Latent like_;
   // Of the sum under way; kept so that a step allocates nothing.
-  std::vector<const at::Tensor*> tensors_{};
-  std::vector<double> weights_{};
+  std::vector<StreamSum> sums_{};
+  std::size_t num_sums_ = 0;
   std::vector<NoiseSource::Ready> ready_{};
 };
 

@@ -25,7 +25,9 @@ at::Tensor clip_dynamically(const at::Tensor& data, double range, double percent
 Denoiser with_thresholding(Denoiser denoiser, Thresholding thresholding) {
   if (!thresholding) return denoiser;
   return [denoiser = std::move(denoiser), thresholding = std::move(thresholding)](const Latent& x, const Query& query) {
-    Outputs outputs = denoiser(x, query);
+    Query asked = query;
+    asked.wanted.affine = false;
+    Outputs outputs = denoiser(x, asked);
     for (Estimate& estimate : outputs) {
       if (estimate.velocity)
         throw Error(ExitCode::kBug, "thresholding: a velocity is told from the final estimate; wrap it outside");

@@ -22,6 +22,7 @@ namespace {
 constexpr std::int64_t kGrain = 32768;  // elements a thread takes at least
 constexpr std::int64_t kChunk = 512;    // elements kept in the first cache between groups of inputs
 constexpr std::size_t kGroup = 4;       // inputs summed in one pass
+constexpr std::size_t kMostInputs = 32;
 
 // Accumulates into `sum`, which no input overlaps: the caller's output may be one of them.
 template <class T, std::size_t K, bool IsFirst>
@@ -50,49 +51,68 @@ void add_some(T* sum, const T* const* in, const T* w, std::size_t k, std::int64_
   }
 }
 
+// A sum whose weights are rounded.
 template <class T>
-void sum_range(T* out, std::span<const T* const> in, const T* weights, std::int64_t begin, std::int64_t end) {
-  alignas(64) T sum[kChunk];
+struct Rounded {
+  T* out = nullptr;
+  std::span<const T* const> in{};
+  T weights[kMostInputs]{};
+};
+
+template <class T>
+void sum_chunk(T* sum, const Rounded<T>& of, std::int64_t first, std::int64_t count) {
   const T* at[kGroup];
+  for (std::size_t k = 0; k < of.in.size(); k += kGroup) {
+    const std::size_t group = std::min(kGroup, of.in.size() - k);
+    for (std::size_t j = 0; j < group; ++j) at[j] = of.in[k + j] + first;
+    if (k == 0)
+      add_some<T, true>(sum, at, of.weights, group, count);
+    else
+      add_some<T, false>(sum, at, of.weights + k, group, count);
+  }
+}
+
+template <class T>
+void sum_range(std::span<const Rounded<T>> sums, std::int64_t begin, std::int64_t end) {
+  alignas(64) T chunks[kMostSums][kChunk];
   for (std::int64_t first = begin; first < end; first += kChunk) {
     const std::int64_t count = std::min(kChunk, end - first);
-    for (std::size_t k = 0; k < in.size(); k += kGroup) {
-      const std::size_t group = std::min(kGroup, in.size() - k);
-      for (std::size_t j = 0; j < group; ++j) at[j] = in[k + j] + first;
-      if (k == 0)
-        add_some<T, true>(sum, at, weights, group, count);
-      else
-        add_some<T, false>(sum, at, weights + k, group, count);
-    }
-    std::copy_n(sum, count, out + first);
+    for (std::size_t s = 0; s < sums.size(); ++s) sum_chunk(chunks[s], sums[s], first, count);
+    for (std::size_t s = 0; s < sums.size(); ++s) std::copy_n(chunks[s], count, sums[s].out + first);
   }
 }
 
 template <class T>
 void run_kernel(at::Tensor& out, std::span<const at::Tensor* const> in, std::span<const double> weights) {
-  constexpr std::size_t kMost = 32;
-  const T* pointers[kMost];
-  if (in.size() > kMost) throw Error(ExitCode::kBug, concat("weighted sum of ", in.size(), " tensors"));
+  const T* pointers[kMostInputs];
+  if (in.size() > kMostInputs) throw Error(ExitCode::kBug, concat("weighted sum of ", in.size(), " tensors"));
   for (std::size_t k = 0; k < in.size(); ++k) pointers[k] = in[k]->const_data_ptr<T>();
-  weighted_sum<T>(out.mutable_data_ptr<T>(), std::span<const T* const>(pointers, in.size()), weights, out.numel());
+  const WeightedSum<T> sum{out.mutable_data_ptr<T>(), std::span<const T* const>(pointers, in.size()), weights};
+  weighted_sums<T>({&sum, 1}, out.numel());
 }
 
 }  // namespace
 
 template <class T>
-void weighted_sum(T* out, std::span<const T* const> in, std::span<const double> weights, std::int64_t count) {
-  constexpr std::size_t kMost = 32;
-  if (in.empty() || in.size() != weights.size() || in.size() > kMost)
-    throw Error(ExitCode::kBug, concat("weighted sum of ", in.size(), " inputs with ", weights.size(), " weights"));
-  T rounded[kMost];
-  for (std::size_t k = 0; k < weights.size(); ++k) rounded[k] = static_cast<T>(weights[k]);
-  if (count <= kGrain || at::in_parallel_region()) return sum_range(out, in, rounded, 0, count);
-  at::parallel_for(0, count, kGrain,
-                   [&](std::int64_t begin, std::int64_t end) { sum_range(out, in, rounded, begin, end); });
+void weighted_sums(std::span<const WeightedSum<T>> sums, std::int64_t count) {
+  if (sums.empty() || sums.size() > kMostSums) throw Error(ExitCode::kBug, concat(sums.size(), " weighted sums"));
+  Rounded<T> rounded[kMostSums];
+  for (std::size_t s = 0; s < sums.size(); ++s) {
+    const WeightedSum<T>& sum = sums[s];
+    if (sum.in.empty() || sum.in.size() != sum.weights.size() || sum.in.size() > kMostInputs)
+      throw Error(ExitCode::kBug,
+                  concat("weighted sum of ", sum.in.size(), " inputs with ", sum.weights.size(), " weights"));
+    rounded[s].out = sum.out;
+    rounded[s].in = sum.in;
+    for (std::size_t k = 0; k < sum.weights.size(); ++k) rounded[s].weights[k] = static_cast<T>(sum.weights[k]);
+  }
+  const std::span<const Rounded<T>> ready(rounded, sums.size());
+  if (count <= kGrain || at::in_parallel_region()) return sum_range(ready, 0, count);
+  at::parallel_for(0, count, kGrain, [&](std::int64_t begin, std::int64_t end) { sum_range(ready, begin, end); });
 }
 
-template void weighted_sum<float>(float*, std::span<const float* const>, std::span<const double>, std::int64_t);
-template void weighted_sum<double>(double*, std::span<const double* const>, std::span<const double>, std::int64_t);
+template void weighted_sums<float>(std::span<const WeightedSum<float>>, std::int64_t);
+template void weighted_sums<double>(std::span<const WeightedSum<double>>, std::int64_t);
 
 bool takes_weighted_sum(std::span<const at::Tensor* const> in) {
   const at::ScalarType type = in.front()->scalar_type();

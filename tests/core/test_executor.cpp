@@ -143,6 +143,80 @@ CATCH_TEST_CASE("an answer that is the denoiser's own tensor, or its input, is n
     CATCH_CHECK(x.flatten()[i].item<double>() == Catch::Approx(expected[static_cast<std::size_t>(i)]).epsilon(1e-12));
 }
 
+CATCH_TEST_CASE("an estimate given as a formula leads to the same states as the estimate itself", "[core][executor]") {
+  // D = skip x + out F of a network whose F depends on x: formulas that were read too late would show.
+  const auto network = [](const at::Tensor& x) { return at::sin(x * 1.7 + 0.3); };
+  const auto skip = [](const Level& level) { return level.alpha; };
+  const auto out = [](const Level& level) { return -level.sigma; };
+  int formulas = 0;
+  const Denoiser in_full = [&](const Latent& x, const Query& query) -> Outputs {
+    if (!query.lanes.empty()) return ask_by_lane(in_full, x, query);
+    return {Latent::of(skip(query.at) * x.main() + out(query.at) * network(x.main()))};
+  };
+  const Denoiser as_formula = [&](const Latent& x, const Query& query) -> Outputs {
+    if (!query.wanted.affine) return in_full(x, query);
+    ++formulas;
+    return {Estimate(Affine{skip(query.at), {{out(query.at), Latent::of(network(x.main()))}}})};
+  };
+  const Guidance guidance = [](const Level&) {
+    return std::vector<std::pair<Branch, double>>{{Branch::kConditional, 2.5}, {Branch::kUnconditional, -1.5}};
+  };
+  const auto branches = [](const Denoiser& denoiser) {  // the unconditional branch sees another state
+    return Denoiser([&denoiser](const Latent& x, const Query& query) {
+      Query one = query;
+      one.branches = {Branch::kConditional};
+      Outputs both = denoiser(x, one);
+      both.push_back(both.front());
+      if (both[1].affine)
+        both[1].affine->parts[0].first *= 0.5;
+      else
+        both[1].data = Latent::of(0.5 * both[1].data.main() + 0.5 * query.at.alpha * x.main());
+      return both;
+    });
+  };
+  const SamplerRegistry samplers = all_samplers();
+  int planned = 0;
+  for (const auto& entry : samplers.entries()) {
+    const std::string& name = entry.info.name;
+    CATCH_CAPTURE(name);
+    if (entry.info.has_trait("adaptive") || entry.info.has_trait("inverts")) continue;
+    if (entry.info.has_trait("needs_discrete")) continue;
+    Plan plan;
+    try {
+      plan = plan_of(name, 9);
+    } catch (const ConfigError&) {
+      continue;
+    }
+    if (!asks_for_data_only(plan)) continue;
+    ++planned;
+    const at::Tensor start = normals({4, 6}, 7, at::kDouble);
+    const auto run = [&](const Denoiser& denoiser, const Watch& watch = {}) {
+      NoiseSource noise(5, {0, 1, 2, 3}, PathKind::kIndependent);
+      return run_plan(plan, denoiser, Latent::of(start), noise, watch).main();
+    };
+    const at::Tensor expected = run(in_full), x = run(as_formula);
+    const double scale = expected.abs().max().item<double>();
+    CATCH_CHECK((x - expected).abs().max().item<double>() < 1e-11 * scale);
+    // Whoever watches changes no bit, and sees the estimates.
+    double worst = 0.0;
+    at::Tensor state = start;
+    const at::Tensor watched = run(as_formula, Watch([&](const Mark&, const Latent&, const Latent& denoised) {
+                                     worst = std::max(worst, denoised.main().abs().max().item<double>());
+                                   }));
+    CATCH_CHECK(at::equal(watched, x));
+    CATCH_CHECK(worst > 0.0);
+    // A hook that writes to the state between an estimate and its use.
+    const Watch hooked(Observer(), [](const Mark&, Latent& latent) { latent.main().mul_(0.9); });
+    CATCH_CHECK((run(as_formula, hooked) - run(in_full, hooked)).abs().max().item<double>() < 1e-11 * scale);
+    const Denoiser guided = with_guidance(branches(in_full), guidance),
+                   guided_formula = with_guidance(branches(as_formula), guidance);
+    const at::Tensor end = run(guided);
+    CATCH_CHECK((run(guided_formula) - end).abs().max().item<double>() < 1e-11 * end.abs().max().item<double>());
+  }
+  CATCH_CHECK(planned >= 55);
+  CATCH_CHECK(formulas > 1000);
+}
+
 CATCH_TEST_CASE("independent path noise has the law of the Brownian path and is cheaper", "[core][executor][noise]") {
   // Variance of the output over n = 64000 numbers: standard error sqrt(2 / n) = 0.0056; five of them.
   const Plan plan = plan_of("ddpm", 8);
