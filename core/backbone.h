@@ -30,6 +30,11 @@ class Backbone {
   /// True when the output has twice the channels: a prediction, then v in [-1, 1] of the learned variance (Nichol and
   /// Dhariwal 2021, eq. 15).
   virtual bool learns_variance() const { return false; }
+  /// True when forward reads condition["target"] [N], the number of the level a flow map goes to (of the level itself:
+  /// an ordinary prediction).
+  virtual bool takes_target() const { return false; }
+  /// True when forward reads condition["guidance"] [N], the scale of guidance its answer shall have (1: none).
+  virtual bool takes_guidance() const { return false; }
   /// What its samples look like, of backbones with the trait "own_shape".
   virtual DataSpec own_spec() const { return {}; }
   /// x0 of x [N, ...] at a level, in x's own type, of models that know it in closed form; undefined of networks.

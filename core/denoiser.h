@@ -27,7 +27,7 @@ struct Wanted {
 
 struct Query {
   Level at;
-  std::optional<Level> target{};  // second time of flow-map networks
+  std::optional<Level> target{};  // second time of flow-map networks; absent: the level itself
   std::vector<Branch> branches{Branch::kConditional};
   Wanted wanted{};
   /// Not empty: x holds the batch once a lane, one lane after the other, each at its own level; `at` is then NaN, so

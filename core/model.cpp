@@ -33,13 +33,19 @@ double Parameterisation::noise_number(const Level& level) const {
   return 0.0;
 }
 
+double Parameterisation::target_number(const Level& level) const {
+  const bool is_infinite = conditioning == Conditioning::kLambda || conditioning == Conditioning::kEdm;
+  return noise_number(level.is_clean() && is_infinite ? schedule->at(schedule->t_min()) : level);
+}
+
 at::Tensor per_sample(const std::vector<double>& values, const at::Tensor& like) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
   shape[0] = static_cast<std::int64_t>(values.size());
   return at::tensor(values, at::kDouble).reshape(shape).to(like.device(), like.scalar_type());
 }
 
-at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition) const {
+at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition,
+                         std::span<const Level> targets) const {
   std::vector<double> in, noise;
   for (const Level& level : levels) {
     in.push_back(
@@ -53,13 +59,28 @@ at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, con
       scaled = x * per_sample(in, x);
       break;
     }
+  const auto numbers = [&](const std::vector<double>& values) {
+    return at::tensor(values, at::kDouble).to(device, weight_type(precision));
+  };
+  Condition seen = condition;
+  if (backbone->takes_target()) {
+    std::vector<double> to;
+    for (const Level& level : targets.empty() ? levels : targets) to.push_back(parameterisation.target_number(level));
+    seen["target"] = numbers(to);
+  }
+  if (backbone->takes_guidance() && !seen.contains("guidance"))
+    seen["guidance"] = numbers(std::vector<double>(levels.size(), 1.0));
+  return raw_output(scaled, numbers(noise), seen);
+}
+
+at::Tensor Model::raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen) const {
   const AutocastScope autocast(precision, device);
   const c10::ScalarType type = weight_type(precision);
-  at::Tensor output = backbone->forward(scaled.to(type), at::tensor(noise, at::kDouble).to(device, type), condition);
-  std::vector<std::int64_t> expected = x.sizes().vec();
+  at::Tensor output = backbone->forward(scaled.to(type), noise_N, seen);
+  std::vector<std::int64_t> expected = scaled.sizes().vec();
   if (parameterisation.learns_variance) expected[1] *= 2;
   if (output.sizes() != at::IntArrayRef(expected))
-    throw Error(ExitCode::kBug, concat("denoiser: network returned ", output.sizes(), " for input ", x.sizes()));
+    throw Error(ExitCode::kBug, concat("denoiser: network returned ", output.sizes(), " for input ", scaled.sizes()));
   return output.to(type);
 }
 
@@ -93,7 +114,8 @@ Denoiser Model::denoiser(Condition condition) const {
     std::vector<Level> levels;
     for (std::int64_t i = 0; i < n * branches; ++i)
       levels.push_back(lanes[static_cast<std::size_t>(i % n) * lanes.size() / static_cast<std::size_t>(n)]);
-    const at::Tensor f = output(batch, levels, joined).to(x.main().scalar_type());
+    const std::vector<Level> targets(query.target ? levels.size() : 0, query.target.value_or(Level{}));
+    const at::Tensor f = output(batch, levels, joined, targets).to(x.main().scalar_type());
     Outputs outputs;
     for (std::int64_t b = 0; b < branches; ++b)
       outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n}, lanes.size(),

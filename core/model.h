@@ -33,6 +33,8 @@ struct Parameterisation {
   std::vector<std::pair<double, double>> told{};
 
   double noise_number(const Level& level) const;
+  /// Of where a flow map goes: the clean level counts as the schedule's cleanest where its number is infinite.
+  double target_number(const Level& level) const;
 };
 
 struct Model {
@@ -42,8 +44,13 @@ struct Model {
   c10::Device device{c10::kCPU};
   Precision precision = Precision::kFloat32;
 
-  /// The network's raw output F(in x, noise) in float32, each sample at its own level. x [N, ...].
-  at::Tensor output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition) const;
+  /// The network's raw output F(in x, noise) in float32, each sample at its own level. x [N, ...]. `targets` are where
+  /// flow maps go, one a sample; none: the levels themselves. Other networks do not see them.
+  at::Tensor output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition,
+                    std::span<const Level> targets = {}) const;
+
+  /// The network alone: its input already scaled, its numbers already told. Shapes as `output`.
+  at::Tensor raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen) const;
 
   /// The condition with everything replaced by its null value.
   Condition unconditional(const Condition& condition) const;

@@ -40,11 +40,18 @@ EventImage event_image(std::string png) {
   return {std::move(png), width, height, channels};
 }
 
+// The model's and the objective's own.
+NamedTensors all_weights(const TrainJob& job) {
+  NamedTensors weights = job.model->backbone->parameters().all();
+  for (const auto& [name, tensor] : job.objective->parameters()) weights.emplace_back("objective." + name, tensor);
+  return weights;
+}
+
 class Training {
  public:
   explicit Training(const TrainJob& job)
       : job_(job),
-        weights_(job.model->backbone->parameters().all()),
+        weights_(all_weights(job)),
         loader_(job.dataset, job.seed, job.batch),
         optimizer_(weights_, job.optimizer),
         average_(weights_, job.ema_decay),
@@ -68,8 +75,7 @@ class Training {
       const bool must_log = done % job_.log_every == 0 || is_last;
       const bool must_validate = is_due(job_.validate_every, done), must_preview = is_due(job_.preview_every, done);
       // A smaller micro-batch rounds differently: the steps taken with it must be the same ones after a resume.
-      const bool must_save =
-          done % job_.checkpoint_every == 0 || is_last || must_stop || micro_batch_ != micro_batch;
+      const bool must_save = done % job_.checkpoint_every == 0 || is_last || must_stop || micro_batch_ != micro_batch;
       // Before anything of the step is kept.
       if (must_log || must_validate || must_preview || must_save || done % kMaxUnreadSteps == 0) read_numbers(start);
       if (must_log) log_step(done, progress);
@@ -81,8 +87,7 @@ class Training {
         throw Stopped(concat("stopped after step ", done, " of ", job_.steps, "; saved in ", job_.folder.string(),
                              ". The same command goes on from there."));
     }
-    for (std::size_t i = 0; i < weights_.size(); ++i)
-      weights_[i].second.set_data(average_.tensors()[i].second.clone());
+    for (std::size_t i = 0; i < weights_.size(); ++i) weights_[i].second.set_data(average_.tensors()[i].second.clone());
   }
 
  private:
@@ -95,6 +100,7 @@ class Training {
     for (const auto& [name, tensor] : weights_) state.emplace_back("model." + name, tensor.detach());
     for (const auto& [name, tensor] : average_.tensors()) state.emplace_back("ema." + name, tensor);
     for (const auto& [name, tensor] : optimizer_.state()) state.emplace_back("adamw." + name, tensor);
+    for (const auto& [name, tensor] : job_.objective->state()) state.emplace_back("objective." + name, tensor);
     return state;
   }
 
@@ -134,6 +140,7 @@ class Training {
     optimizer_.step(last_rate_, step + 1, is_bad_.to(at::kFloat));
     average_.update(step + 1);
     optimizer_.zero_gradients();
+    job_.objective->updated(*job_.model, context(step, 0));
     num_good_ = num_good_ + at::logical_not(is_bad_);
   }
 
@@ -172,8 +179,11 @@ class Training {
     for (const auto& [name, tensor] : batch.condition)
       condition[name] = tensor.narrow(0, first, count).to(job_.model->device);
     const nn::TrainingPass pass(job_.seed, batch.first_sample + static_cast<std::uint64_t>(first));
-    return job_.objective->loss(*job_.model, x0, condition,
-                                {job_.seed, static_cast<std::uint64_t>(step), job_.batch, first});
+    return job_.objective->loss(*job_.model, x0, condition, context(step, first));
+  }
+
+  StepContext context(std::int64_t step, std::int64_t first) const {
+    return {job_.seed, static_cast<std::uint64_t>(step), job_.batch, first, job_.steps};
   }
 
   // One transfer. Throws NumbersError when a step since the training began anew at `start` was not finite.
@@ -189,8 +199,8 @@ class Training {
   [[noreturn]] void fail_not_finite(std::int64_t step) {
     const c10::NoGradGuard no_grad;
     const Batch batch = loader_.batch(static_cast<std::uint64_t>(step));
-    const std::string unchanged = concat(" The weights were not updated. Checkpoints: ",
-                                         (job_.folder / "checkpoints").string(), ".");
+    const std::string unchanged =
+        concat(" The weights were not updated. Checkpoints: ", (job_.folder / "checkpoints").string(), ".");
     for (std::int64_t first = 0; first < job_.batch; first += micro_batch_) {
       const at::Tensor loss = losses(batch, step, first).cpu();
       const at::Tensor bad = at::nonzero(at::logical_not(at::isfinite(loss))).flatten();
@@ -261,12 +271,13 @@ class Training {
     const std::string file = job_.preview(done);
     append_line(log_, nlohmann::json{{"step", done}, {"preview", file}}.dump());
     if (file.ends_with(".png"))
-      events_.image("preview", done, static_cast<double>(std::time(nullptr)), event_image(read_file(job_.folder / file)));
+      events_.image("preview", done, static_cast<double>(std::time(nullptr)),
+                    event_image(read_file(job_.folder / file)));
   }
 
   void save(std::int64_t done, const Progress& progress) const {
-    save_checkpoint(job_.folder / "checkpoints", {done, seconds_before_ + progress.seconds(), all_state(), micro_batch_},
-                    job_.config_hash);
+    save_checkpoint(job_.folder / "checkpoints",
+                    {done, seconds_before_ + progress.seconds(), all_state(), micro_batch_}, job_.config_hash);
     prune_checkpoints(job_.folder / "checkpoints", kKeptCheckpoints);
   }
 
@@ -304,6 +315,9 @@ const std::vector<Option>& ema_options() {
   return options;
 }
 
-void train(const TrainJob& job) { Training(job).run(); }
+void train(const TrainJob& job) {
+  job.objective->prepare(*job.model);
+  Training(job).run();
+}
 
 }  // namespace thaw

@@ -6,13 +6,16 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/device.h"
+#include "experiments/inputs.h"
+#include "experiments/model_folder.h"
 
 namespace thaw {
 
 namespace {
 
-const std::vector<std::string> kSections{"data_spec", "dataset", "codec",    "schedule", "objective", "backbone", "train",
-                                         "sampler",   "grid",    "guidance", "thresholding", "sampling", "evaluate",  "compare",  "report"};
+const std::vector<std::string> kSections{"data_spec",    "dataset",  "codec",    "schedule", "objective",
+                                         "backbone",     "train",    "sampler",  "grid",     "guidance",
+                                         "thresholding", "sampling", "evaluate", "compare",  "report"};
 
 }  // namespace
 
@@ -52,10 +55,11 @@ void Experiment::read_top() {
 
 void Experiment::read_components() {
   if (config_.has("data_spec")) {
-    const Settings spec = config_.section("data_spec").read(
-        std::vector<Option>{{"shape", std::vector<double>{}, "of an encoded sample", 1, 1e6, {}, true},
-                            {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9}},
-        "section data_spec");
+    const Settings spec =
+        config_.section("data_spec")
+            .read(std::vector<Option>{{"shape", std::vector<double>{}, "of an encoded sample", 1, 1e6, {}, true},
+                                      {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9}},
+                  "section data_spec");
     spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes")};
   }
   const Config dataset = config_.section("dataset");
@@ -66,7 +70,8 @@ void Experiment::read_components() {
   const Config objective = config_.section("objective");
   const auto& objective_entry = catalog_->objectives.find(objective, "denoising");
   const Settings objective_settings = catalog_->objectives.read(objective, objective_entry);
-  objective_ = objective_entry.make(objective_settings, {catalog_->weightings, catalog_->level_samplers}, objective);
+  objective_ = objective_entry.make(
+      objective_settings, {catalog_->weightings, catalog_->level_samplers, model_opener(), model_files}, objective);
   is_classifier_ = objective_entry.info.has_trait("classifier");
   parameterisation_.schedule = schedule_;
   if (!is_classifier_) {
@@ -95,6 +100,15 @@ void Experiment::read_components() {
   ema_decay_ = train.section("ema").read(ema_options(), "section train.ema").number("decay");
 }
 
+// For the same device and precision; alive as long as who holds it.
+ModelOpener Experiment::model_opener() const {
+  return [catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path) {
+    auto loaded = std::make_shared<LoadedModel>(
+        open_model(path, *catalog, {concat("device=", device), concat("precision=", precision)}));
+    return std::shared_ptr<const Model>(loaded, &loaded->model);
+  };
+}
+
 void Experiment::read_sampling() {
   solver_ = catalog_->samplers.create(config_.section("sampler"), "dpmpp_2m");
   guidance_ = catalog_->guidance.create(config_.section("guidance"), "none");
@@ -110,7 +124,8 @@ void Experiment::read_scheduler(const std::string& path) {
   const ImportedScheduler& made = *scheduler_;
   solver_ = made.solver;
   if (const std::string yaml = made.thresholding.yaml(); !yaml.empty())
-    thresholding_ = catalog_->thresholdings.create(Config::parse("thresholding: " + yaml, path).section("thresholding"), "");
+    thresholding_ =
+        catalog_->thresholdings.create(Config::parse("thresholding: " + yaml, path).section("thresholding"), "");
   // A model of ours keeps what it was trained as; a published network is what the scheduler beside it says.
   const Config backbone = config_.section("backbone");
   if (!is_pretrained_ || catalog_->backbones.find(backbone, "unet").info.has_trait("exact")) return;
@@ -129,23 +144,30 @@ void Experiment::read_scheduler(const std::string& path) {
 }
 
 void Experiment::read_evaluation() {
-  const Settings sampling = config_.section("sampling").read(
-      std::vector<Option>{{"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1,
-                           1e6},
-                          {"path", std::string("brownian"),
-                           "noise of stochastic samplers: one Brownian path, seen alike by any number of steps, or "
-                           "independent draws, which are cheaper",
-                           0, 0, {"brownian", "independent"}}},
-      "section sampling");
+  const Settings sampling =
+      config_.section("sampling")
+          .read(
+              std::vector<Option>{
+                  {"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1, 1e6},
+                  {"path",
+                   std::string("brownian"),
+                   "noise of stochastic samplers: one Brownian path, seen alike by any number of steps, or "
+                   "independent draws, which are cheaper",
+                   0,
+                   0,
+                   {"brownian", "independent"}}},
+              "section sampling");
   micro_batch_ = sampling.integer("micro_batch");
   path_kind_ = sampling.text("path") == "brownian" ? PathKind::kBrownian : PathKind::kIndependent;
-  const Settings evaluate = config_.section("evaluate").read(
-      std::vector<Option>{{"n", std::int64_t{500}, "samples", 2, 1e7},
-                          {"metrics", std::vector<std::string>{}, "names", 0, 0,
-                           {"accuracy", "class_agreement", "frechet"}},
-                          {"features", std::string(), "model directory of the network whose features frechet compares"},
-                          {"judge", std::string(), "model directory of the classifier that recognises samples"}},
-      "section evaluate");
+  const Settings evaluate =
+      config_.section("evaluate")
+          .read(
+              std::vector<Option>{
+                  {"n", std::int64_t{500}, "samples", 2, 1e7},
+                  {"metrics", std::vector<std::string>{}, "names", 0, 0, {"accuracy", "class_agreement", "frechet"}},
+                  {"features", std::string(), "model directory of the network whose features frechet compares"},
+                  {"judge", std::string(), "model directory of the classifier that recognises samples"}},
+              "section evaluate");
   evaluate_ = {evaluate.integer("n"), evaluate.texts("metrics"), evaluate.text("features"), evaluate.text("judge")};
   const auto wants = [&](const char* metric) {
     return std::find(evaluate_.metrics.begin(), evaluate_.metrics.end(), metric) != evaluate_.metrics.end();
@@ -155,11 +177,10 @@ void Experiment::read_evaluation() {
   if (wants("class_agreement") && evaluate_.judge.empty())
     evaluate.fail("metrics", "class_agreement needs evaluate.judge, a model directory.");
   const Settings compare = config_.section("compare").read(
-      std::vector<Option>{
-          {"samplers", std::vector<std::string>{},
-           "names, or \"name option=value ...\"; `all` for every planned one; none for no comparison"},
-          {"evaluations", std::vector<double>{5, 10, 20, 50}, "network evaluations a sample", 1, 1e5},
-          {"n", std::int64_t{100}, "samples a cell", 2, 1e6}},
+      std::vector<Option>{{"samplers", std::vector<std::string>{},
+                           "names, or \"name option=value ...\"; `all` for every planned one; none for no comparison"},
+                          {"evaluations", std::vector<double>{5, 10, 20, 50}, "network evaluations a sample", 1, 1e5},
+                          {"n", std::int64_t{100}, "samples a cell", 2, 1e6}},
       "section compare");
   compare_ = {expand_samplers(compare), compare.integers("evaluations"), compare.integer("n")};
   title_ = config_.section("report")
@@ -219,8 +240,7 @@ DataSpec Experiment::data_spec() const {
 
 Model Experiment::make_model() const {
   const c10::Device device = device_from_name(device_name_);
-  Model model{data_spec(), parameterisation_, nullptr, device,
-              precision_from_name(precision_name_, device)};
+  Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
   move_weights(model.backbone->parameters(), device, weight_type(model.precision));
@@ -258,8 +278,7 @@ double Experiment::start_scale(std::int64_t steps) const {
 }
 
 TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder) const {
-  if (is_double_)
-    throw ConfigError("precision: float64 is for sampling and measuring; train in float32 or bfloat16.");
+  if (is_double_) throw ConfigError("precision: float64 is for sampling and measuring; train in float32 or bfloat16.");
   if (is_pretrained_)
     throw ConfigError(concat("backbone: \"", config_.section("backbone").type("unet"),
                              "\" brings its weights along; there is nothing to train."));

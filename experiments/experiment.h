@@ -72,6 +72,7 @@ class Experiment {
   std::string hash_of(std::span<const std::string> sections) const;
 
  private:
+  ModelOpener model_opener() const;
   void read_top();
   void read_components();
   void read_sampling();

@@ -32,7 +32,7 @@ namespace {
 constexpr std::uint64_t kMaxRecordBytes = std::uint64_t{64} << 20;
 constexpr int kMaxRecordDepth = 16;
 
-const std::vector<std::string> kTrainSections{"seed",      "precision", "dataset", "codec", "schedule",
+const std::vector<std::string> kTrainSections{"seed",      "precision", "dataset", "codec",    "schedule",
                                               "objective", "backbone",  "train",   "data_spec"};
 const std::vector<std::string> kSampleSections{"sampler", "grid", "guidance", "sampling", "evaluate"};
 
@@ -57,8 +57,12 @@ std::vector<std::string> outputs_of(const std::string& stage) {
 class Pipeline {
  public:
   Pipeline(const Experiment& experiment, const PipelineOptions& options)
-      : experiment_(experiment), options_(options), folder_(options.folder), model_(experiment.make_model()),
-        stages_(read_record(folder_ / "stages.json")), inputs_(folder_ / "inputs.json") {}
+      : experiment_(experiment),
+        options_(options),
+        folder_(options.folder),
+        model_(experiment.make_model()),
+        stages_(read_record(folder_ / "stages.json")),
+        inputs_(folder_ / "inputs.json") {}
 
   void run() {
     train_hash_ = hash_of("train");
@@ -116,6 +120,8 @@ class Pipeline {
     std::string text = inputs_.of("data", experiment_.dataset()->files()) + "\n";
     const std::string init = experiment_.train_settings().text("init");
     if (!init.empty()) text += inputs_.of("train.init", model_files(init)) + "\n";
+    if (const auto files = experiment_.objective()->files(); !files.empty())
+      text += inputs_.of("objective", files) + "\n";
     if (experiment_.train_settings().integer("validate_every") > 0) text += hash_of_held_out();
     return text;
   }
@@ -123,8 +129,8 @@ class Pipeline {
   std::string hash_of_measuring_inputs() {
     std::string text = hash_of_held_out();
     const EvaluateSettings& evaluate = experiment_.evaluate();
-    for (const auto& [name, path] : {std::pair("evaluate.features", evaluate.features),
-                                     std::pair("evaluate.judge", evaluate.judge)})
+    for (const auto& [name, path] :
+         {std::pair("evaluate.features", evaluate.features), std::pair("evaluate.judge", evaluate.judge)})
       if (!path.empty()) text += inputs_.of(name, model_files(path)) + "\n";
     return text;
   }
@@ -168,8 +174,7 @@ class Pipeline {
     TrainJob job = experiment_.train_job(model_, folder_);
     job.config_hash = train_hash_;
     const std::string init = experiment_.train_settings().text("init");
-    if (!init.empty())
-      assign(model_.backbone->parameters().all(), load_tensors(fs::path(init) / "model.safetensors").tensors, init);
+    if (!init.empty()) start_from(init);
     std::printf("train     %s weights, %lld steps of %lld, %s, %s\n",
                 format_short(static_cast<double>(num_weights(model_.backbone->parameters().all())), 4).c_str(),
                 static_cast<long long>(job.steps), static_cast<long long>(job.batch),
@@ -189,13 +194,27 @@ class Pipeline {
     thaw::train(job);
   }
 
+  // A network that is told more than the one it starts from keeps what it was made with for that: it starts at zero.
+  void start_from(const std::string& init) {
+    const std::vector<fs::path> files = model_files(init);
+    if (files.empty()) throw DataError(concat("train.init: ", init, " is no model directory and no finished run."));
+    const NamedTensors values = load_tensors(files.front().parent_path()).tensors;
+    NamedTensors targets;
+    for (const auto& [name, tensor] : model_.backbone->parameters().all()) {
+      const bool is_there = std::any_of(values.begin(), values.end(), [&](const auto& v) { return v.first == name; });
+      if (is_there || !(name.starts_with("target.") || name.starts_with("guidance.")))
+        targets.emplace_back(name, tensor);
+    }
+    assign(targets, values, init);
+  }
+
   // EMA weights of the last checkpoint: the model everything after training works with.
   void load_weights() {
     const auto state = load_newest_checkpoint(folder_ / "checkpoints", train_hash_);
     if (!state) throw DataError(concat(folder_.string(), ": holds no finished training; run `thaw train` first."));
     NamedTensors average;
     for (const auto& [name, tensor] : state->tensors)
-      if (name.starts_with("ema.")) average.emplace_back(name.substr(4), tensor);
+      if (name.starts_with("ema.") && !name.starts_with("ema.objective.")) average.emplace_back(name.substr(4), tensor);
     assign(model_.backbone->parameters().all(), average, (folder_ / "checkpoints").string());
   }
 
@@ -222,7 +241,8 @@ class Pipeline {
     }
     measured["n"] = samples.raw.size(0);
     for (const auto& [name, value] : measured.items())
-      if (value.is_number()) std::printf("          %-16s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
+      if (value.is_number())
+        std::printf("          %-16s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
     merge_metrics(measured);
   }
 
@@ -275,8 +295,8 @@ std::vector<std::pair<std::string, std::string>> card_facts(const Experiment& ex
   facts.emplace_back("seed", std::to_string(experiment.seed()));
   for (const auto& [name, value] : metrics.items())
     if (value.is_number()) facts.emplace_back(name, format_short(value.get<double>(), 5));
-  facts.emplace_back("data", concat(experiment.config().section("dataset").type("mnist"),
-                                    "; its licence stands beside the data"));
+  facts.emplace_back(
+      "data", concat(experiment.config().section("dataset").type("mnist"), "; its licence stands beside the data"));
   facts.emplace_back("licence", "Apache-2.0");
   return facts;
 }

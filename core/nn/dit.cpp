@@ -38,24 +38,26 @@ DiT::DiT(const Scope& scope, const DiTOptions& options)
       out_(scope / "out", options.features, options.out_channels * options.patch * options.patch, 0.0),
       norm_(scope / "norm", options.features, false) {
   if (options_.height % options_.patch != 0 || options_.width % options_.patch != 0)
-    throw ConfigError(concat("backbone.patch: ", options_.patch, " does not tile a picture of ", options_.height,
-                             " x ", options_.width, "."));
+    throw ConfigError(concat("backbone.patch: ", options_.patch, " does not tile a picture of ", options_.height, " x ",
+                             options_.width, "."));
   if (options_.features % options_.heads != 0 || options_.features % 4 != 0)
     throw ConfigError(concat("backbone.features: must be a multiple of heads and of 4, got ", options_.features,
                              " with ", options_.heads, " heads."));
-  if (options_.num_classes > 0)
-    label_ = Embedding(scope / "label", options_.num_classes + 1, options_.features, 0.02);
-  position_LD_ = scope.add_buffer(
-      "position", position_table_2d(options_.height / options_.patch, options_.width / options_.patch,
-                                    options_.features));
+  if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, options_.features, 0.02);
+  if (options_.takes_target) target_ = NumberEmbedding(scope / "target", 256, options_.features);
+  if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", 256, options_.features);
+  position_LD_ = scope.add_buffer("position", position_table_2d(options_.height / options_.patch,
+                                                                options_.width / options_.patch, options_.features));
   for (std::int64_t i = 0; i < options_.depth; ++i)
     blocks_.emplace_back(scope / "blocks" / static_cast<std::size_t>(i), options_.features, options_.heads,
                          options_.mlp_ratio);
 }
 
-at::Tensor DiT::operator()(const at::Tensor& x_NCHW, const at::Tensor& noise_N, const at::Tensor& label_N) const {
-  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(noise_N, {256, 10000.0, true}))));
-  if (label_.weight.defined() && label_N.defined()) embedding_ND = embedding_ND + label_(label_N);
+at::Tensor DiT::operator()(const at::Tensor& x_NCHW, const Told& told) const {
+  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(told.noise, {256, 10000.0, true}))));
+  if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + label_(told.label);
+  if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
+  if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
   at::Tensor h = patch_(patchify(x_NCHW, options_.patch)) + position_LD_;
   for (const DiTBlock& block : blocks_) h = block(h, embedding_ND);
   const auto m = modulate_(at::silu(embedding_ND)).unsqueeze(1).chunk(2, 2);

@@ -17,6 +17,7 @@ struct DiTOptions {
   std::int64_t heads = 4;
   double mlp_ratio = 4.0;
   std::int64_t num_classes = 0;
+  bool takes_target = false, takes_guidance = false;
 };
 
 /// LayerNorm without weights, scaled and shifted by the embedding; both residuals gated, gates zero at the start.
@@ -32,13 +33,14 @@ class DiT {
  public:
   /// Throws ConfigError when patches do not tile the picture or heads do not divide the features.
   DiT(const Scope& scope, const DiTOptions& options);
-  /// x [N, C, H, W], noise [N] in [0, 1000], label int64 [N] or undefined.
-  at::Tensor operator()(const at::Tensor& x_NCHW, const at::Tensor& noise_N, const at::Tensor& label_N) const;
+  /// x [N, C, H, W], told [N].
+  at::Tensor operator()(const at::Tensor& x_NCHW, const Told& told) const;
 
  private:
   DiTOptions options_;
   Linear patch_, embed1_, embed2_, modulate_, out_;
   Embedding label_;
+  NumberEmbedding target_, guidance_;
   at::Tensor position_LD_;
   std::vector<DiTBlock> blocks_;
   LayerNorm norm_;

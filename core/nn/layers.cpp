@@ -23,7 +23,9 @@ Linear::Linear(const Scope& scope, std::int64_t in, std::int64_t out, double gai
   if (has_bias) bias = scope.add("bias", {out}, Init::zeros());
 }
 
-at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return at::linear(x, weight, bias);
+}
 
 Conv2d::Conv2d(const Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride_,
                double gain, std::optional<std::int64_t> padding_)
@@ -60,7 +62,9 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
 Embedding::Embedding(const Scope& scope, std::int64_t count, std::int64_t features, double deviation)
     : weight(scope.add("weight", {count, features}, Init::normal(deviation))) {}
 
-at::Tensor Embedding::operator()(const at::Tensor& index_N) const { return at::embedding(weight, index_N); }
+at::Tensor Embedding::operator()(const at::Tensor& index_N) const {
+  return at::embedding(weight, index_N);
+}
 
 at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options) {
   const std::int64_t half = options.features / 2;
@@ -70,14 +74,26 @@ at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options) 
   const at::Tensor exponent =
       at::arange(half, float_options) * (-std::log(options.max_period) / (half - options.frequency_shift));
   const at::Tensor angle = t_N.to(type).unsqueeze(1) * exponent.exp().unsqueeze(0);
-  at::Tensor embedding = options.cosine_first ? at::cat({angle.cos(), angle.sin()}, 1)
-                                              : at::cat({angle.sin(), angle.cos()}, 1);
+  at::Tensor embedding =
+      options.cosine_first ? at::cat({angle.cos(), angle.sin()}, 1) : at::cat({angle.sin(), angle.cos()}, 1);
   if (options.features % 2 == 1) embedding = at::constant_pad_nd(embedding, {0, 1});
   return embedding;
 }
 
+NumberEmbedding::NumberEmbedding(const Scope& scope, std::int64_t features_, std::int64_t embedding)
+    : embed1(scope / "embed1", features_, embedding),
+      embed2(scope / "embed2", embedding, embedding, 0.0),
+      features(features_) {}
+
+at::Tensor NumberEmbedding::operator()(const at::Tensor& number_N) const {
+  return embed2(at::silu(embed1(sinusoidal_embedding(number_N, {features}))));
+}
+
 at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD) {
-  return at::scaled_dot_product_attention(q_NhLD, k_NhLD, v_NhLD);
+  // The fused kernels have no forward-mode derivative.
+  if (!q_NhLD._fw_grad(0).defined()) return at::scaled_dot_product_attention(q_NhLD, k_NhLD, v_NhLD);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(q_NhLD.size(-1)));
+  return at::matmul(at::softmax(at::matmul(q_NhLD * scale, k_NhLD.transpose(-2, -1)), -1), v_NhLD);
 }
 
 std::int64_t norm_groups(std::int64_t channels, std::int64_t wanted) {
@@ -103,6 +119,15 @@ at::Tensor dropout(const at::Tensor& x, double p, std::uint64_t layer) {
 TrainingPass::TrainingPass(std::uint64_t seed, std::uint64_t first_sample) {
   current_pass = {true, seed, first_sample};
 }
-TrainingPass::~TrainingPass() { current_pass = {}; }
+TrainingPass::~TrainingPass() {
+  current_pass = {};
+}
+
+EvaluationPass::EvaluationPass() : was_active_(current_pass.is_active) {
+  current_pass.is_active = false;
+}
+EvaluationPass::~EvaluationPass() {
+  current_pass.is_active = was_active_;
+}
 
 }  // namespace thaw::nn

@@ -68,6 +68,24 @@ struct Sinusoid {
 /// Vaswani et al. 2017 as Ho et al. 2020 use it: t_N float -> [N, features], in float32 (float64 for float64).
 at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options);
 
+/// A further number a network is told, as an embedding of its own that starts at zero: a network that learns to read it
+/// starts as one that does not.
+struct NumberEmbedding {
+  Linear embed1, embed2;
+  std::int64_t features = 0;
+  NumberEmbedding() = default;
+  NumberEmbedding(const Scope& scope, std::int64_t features, std::int64_t embedding);
+  at::Tensor operator()(const at::Tensor& number_N) const;  // [N, embedding]
+};
+
+/// What a network is told beside its input, [N] each.
+struct Told {
+  at::Tensor noise;       // in [0, 1000]
+  at::Tensor label{};     // int64, or undefined
+  at::Tensor target{};    // where a flow map goes, in the numbers of `noise`
+  at::Tensor guidance{};  // scale; 1 for none
+};
+
 /// Scaled dot-product attention, [N, heads, L, D] each.
 at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD);
 
@@ -85,6 +103,18 @@ class TrainingPass {
   ~TrainingPass();
   TrainingPass(const TrainingPass&) = delete;
   TrainingPass& operator=(const TrainingPass&) = delete;
+};
+
+/// No dropout within a training pass: teachers.
+class EvaluationPass {
+ public:
+  EvaluationPass();
+  ~EvaluationPass();
+  EvaluationPass(const EvaluationPass&) = delete;
+  EvaluationPass& operator=(const EvaluationPass&) = delete;
+
+ private:
+  bool was_active_;
 };
 
 }  // namespace thaw::nn

@@ -31,8 +31,11 @@ at::Tensor Parameters::add(const std::string& name, at::IntArrayRef shape, const
   const std::span<float> values(tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel()));
   const NoiseKey key = weight_key(seed_, name);
   switch (init.kind) {
-    case Init::Kind::kZeros: break;
-    case Init::Kind::kOnes: tensor.fill_(1.0); break;
+    case Init::Kind::kZeros:
+      break;
+    case Init::Kind::kOnes:
+      tensor.fill_(1.0);
+      break;
     case Init::Kind::kNormal:
       fill_normal(values, key);
       tensor.mul_(init.scale);

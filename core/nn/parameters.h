@@ -22,7 +22,8 @@ struct Init {
   static Init ones() { return {Kind::kOnes, 0.0}; }
   static Init uniform(double bound) { return {Kind::kUniform, bound}; }
   static Init normal(double deviation) { return {Kind::kNormal, deviation}; }
-  /// Uniform in +-1/sqrt(fan_in), the default of linear and convolution layers in the field (He et al. 2015, a = sqrt 5).
+  /// Uniform in +-1/sqrt(fan_in), the default of linear and convolution layers in the field (He et al. 2015, a = sqrt
+  /// 5).
   static Init fan_in(std::int64_t fan_in, double gain = 1.0);
 };
 

@@ -26,8 +26,7 @@ namespace {
 
 at::Tensor resampled(const at::Tensor& x_NCHW, Resample resample) {
   if (resample == Resample::kDown) return at::avg_pool2d(x_NCHW, {2, 2});
-  if (resample == Resample::kUp)
-    return at::upsample_nearest2d(x_NCHW, {2 * x_NCHW.size(2), 2 * x_NCHW.size(3)});
+  if (resample == Resample::kUp) return at::upsample_nearest2d(x_NCHW, {2 * x_NCHW.size(2), 2 * x_NCHW.size(3)});
   return x_NCHW;
 }
 
@@ -70,22 +69,22 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
   if (options_.size % (std::int64_t{1} << halvings) != 0)
     throw ConfigError(concat("backbone.multipliers: ", halvings + 1, " levels halve the size ", halvings,
                              " times, but ", options_.size, " does not divide by 2 that often."));
-  if (options_.num_classes > 0)
-    label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 1.0);
+  if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 1.0);
+  if (options_.takes_target) target_ = NumberEmbedding(scope / "target", options_.width, embedding_);
+  if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", options_.width, embedding_);
   channels_ = options_.width * options_.multipliers.front();
   size_ = options_.size;
   in_ = Conv2d(scope / "in", options_.in_channels, channels_, 3);
   std::vector<std::int64_t> skips{channels_};
   make_down(scope / "down", skips);
   const Scope middle = scope / "middle";
-  middle_.push_back({ResidualBlock(middle / 0, channels_, channels_, embedding_, Resample::kNone, options_.dropout,
-                                   num_layers_++),
-                     attends(size_) ? std::optional(AttentionBlock(middle / "attention", channels_,
-                                                                   options_.head_width))
-                                    : std::nullopt});
-  middle_.push_back({ResidualBlock(middle / 1, channels_, channels_, embedding_, Resample::kNone, options_.dropout,
-                                   num_layers_++),
-                     std::nullopt});
+  middle_.push_back(
+      {ResidualBlock(middle / 0, channels_, channels_, embedding_, Resample::kNone, options_.dropout, num_layers_++),
+       attends(size_) ? std::optional(AttentionBlock(middle / "attention", channels_, options_.head_width))
+                      : std::nullopt});
+  middle_.push_back(
+      {ResidualBlock(middle / 1, channels_, channels_, embedding_, Resample::kNone, options_.dropout, num_layers_++),
+       std::nullopt});
   make_up(scope / "up", std::move(skips));
   out_norm_ = GroupNorm(scope / "out_norm", channels_, norm_groups(channels_));
   out_ = Conv2d(scope / "out", channels_, options_.out_channels, 3, 1, 0.0);
@@ -97,18 +96,17 @@ void UNet2d::make_down(const Scope& scope, std::vector<std::int64_t>& skips) {
     if (level > 0) {
       const Scope at_stage = scope / down_.size();
       size_ /= 2;
-      down_.push_back({ResidualBlock(at_stage, channels_, channels_, embedding_, Resample::kDown, options_.dropout,
-                                     num_layers_++),
-                       std::nullopt});
+      down_.push_back(
+          {ResidualBlock(at_stage, channels_, channels_, embedding_, Resample::kDown, options_.dropout, num_layers_++),
+           std::nullopt});
       skips.push_back(channels_);
     }
     for (std::int64_t i = 0; i < options_.blocks; ++i) {
       const Scope at_stage = scope / down_.size();
-      down_.push_back({ResidualBlock(at_stage, channels_, width, embedding_, Resample::kNone, options_.dropout,
-                                     num_layers_++),
-                       attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width,
-                                                                     options_.head_width))
-                                      : std::nullopt});
+      down_.push_back(
+          {ResidualBlock(at_stage, channels_, width, embedding_, Resample::kNone, options_.dropout, num_layers_++),
+           attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width, options_.head_width))
+                          : std::nullopt});
       channels_ = width;
       skips.push_back(width);
     }
@@ -122,8 +120,7 @@ void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
       const Scope at_stage = scope / up_.size();
       up_.push_back({ResidualBlock(at_stage, channels_ + skips.back(), width, embedding_, Resample::kNone,
                                    options_.dropout, num_layers_++),
-                     attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width,
-                                                                   options_.head_width))
+                     attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width, options_.head_width))
                                     : std::nullopt});
       takes_skip_.push_back(true);
       skips.pop_back();
@@ -141,9 +138,11 @@ void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
   }
 }
 
-at::Tensor UNet2d::operator()(const at::Tensor& x_NCHW, const at::Tensor& noise_N, const at::Tensor& label_N) const {
-  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(noise_N, {options_.width}))));
-  if (label_.weight.defined() && label_N.defined()) embedding_ND = embedding_ND + label_(label_N);
+at::Tensor UNet2d::operator()(const at::Tensor& x_NCHW, const Told& told) const {
+  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(told.noise, {options_.width}))));
+  if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + label_(told.label);
+  if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
+  if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
   embedding_ND = at::silu(embedding_ND);
   at::Tensor h = in_(x_NCHW);
   std::vector<at::Tensor> skips{h};

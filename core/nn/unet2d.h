@@ -20,6 +20,7 @@ struct UNet2dOptions {
   std::int64_t head_width = 32;
   double dropout = 0.0;
   std::int64_t num_classes = 0;  // the table has one more row, the null label
+  bool takes_target = false, takes_guidance = false;
 };
 
 enum class Resample { kNone, kDown, kUp };
@@ -51,8 +52,8 @@ class UNet2d {
   /// Throws ConfigError when the size cannot be halved once a level.
   UNet2d(const Scope& scope, const UNet2dOptions& options);
 
-  /// x [N, C, H, W], noise [N] in [0, 1000], label int64 [N] or undefined.
-  at::Tensor operator()(const at::Tensor& x_NCHW, const at::Tensor& noise_N, const at::Tensor& label_N) const;
+  /// x [N, C, H, W], told [N].
+  at::Tensor operator()(const at::Tensor& x_NCHW, const Told& told) const;
 
  private:
   struct Stage {
@@ -69,6 +70,7 @@ class UNet2d {
   std::int64_t channels_ = 0, size_ = 0;  // while building
   Linear embed1_, embed2_;
   Embedding label_;
+  NumberEmbedding target_, guidance_;
   Conv2d in_, out_;
   GroupNorm out_norm_;
   std::vector<Stage> down_, middle_, up_;

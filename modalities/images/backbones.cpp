@@ -10,19 +10,29 @@ namespace thaw::image {
 
 namespace {
 
-/// Any network of core/nn whose call takes (x, noise, label), as a Backbone.
+at::Tensor find(const Condition& condition, const char* name) {
+  const auto found = condition.find(name);
+  return found == condition.end() ? at::Tensor() : found->second;
+}
+
+/// Any network of core/nn whose call takes (x, Told), as a Backbone.
 template <class Network, class Options>
 class LabelledBackbone : public Backbone {
  public:
   LabelledBackbone(const Options& options, std::uint64_t seed)
-      : parameters_(seed), network_(Scope(parameters_), options) {}
+      : takes_target_(options.takes_target),
+        takes_guidance_(options.takes_guidance),
+        parameters_(seed),
+        network_(Scope(parameters_), options) {}
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
-    const auto label = condition.find("label");
-    return network_(x, noise, label == condition.end() ? at::Tensor() : label->second);
+    return network_(x, {noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")});
   }
+  bool takes_target() const override { return takes_target_; }
+  bool takes_guidance() const override { return takes_guidance_; }
   const Parameters& parameters() const override { return parameters_; }
 
  private:
+  bool takes_target_, takes_guidance_;
   Parameters parameters_;
   Network network_;
 };
@@ -47,6 +57,8 @@ std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& sp
   options.head_width = settings.integer("head_width");
   options.dropout = settings.number("dropout");
   options.num_classes = spec.num_classes;
+  options.takes_target = settings.flag("takes_target");
+  options.takes_guidance = settings.flag("takes_guidance");
   if (options.multipliers.empty()) settings.fail("multipliers", "needs one number a level.");
   const std::int64_t halvings = static_cast<std::int64_t>(options.multipliers.size()) - 1;
   if (halvings > 20 || options.size % (std::int64_t{1} << halvings) != 0)
@@ -66,14 +78,20 @@ std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spe
   options.depth = settings.integer("depth");
   options.heads = settings.integer("heads");
   options.num_classes = spec.num_classes;
+  options.takes_target = settings.flag("takes_target");
+  options.takes_guidance = settings.flag("takes_guidance");
   if (options.height % options.patch != 0 || options.width % options.patch != 0)
-    settings.fail("patch", concat(options.patch, " does not tile a picture of ", options.height, " x ", options.width,
-                                  "."));
+    settings.fail("patch",
+                  concat(options.patch, " does not tile a picture of ", options.height, " x ", options.width, "."));
   if (options.features % (4 * options.heads) != 0 && options.features % options.heads + options.features % 4 != 0)
     settings.fail("features", concat("must be a multiple of heads and of 4, got ", options.features, " with ",
                                      options.heads, " heads."));
   return std::make_unique<LabelledBackbone<nn::DiT, nn::DiTOptions>>(options, seed);
 }
+
+const Option kTakesTarget{"takes_target", false,
+                          "is told where a flow map goes: for the flow_map and halving objectives"};
+const Option kTakesGuidance{"takes_guidance", false, "is told a scale of guidance: for distilled guidance"};
 
 }  // namespace
 
@@ -86,7 +104,9 @@ void register_backbones(BackboneRegistry& registry) {
                   {"blocks", std::int64_t{1}, "residual blocks a resolution", 1, 64},
                   {"attention", std::vector<double>{7}, "resolutions with self-attention", 1, 65536},
                   {"head_width", std::int64_t{32}, "channels an attention head", 1, 4096},
-                  {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95}},
+                  {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95},
+                  kTakesTarget,
+                  kTakesGuidance},
                  {}},
                 make_unet});
   registry.add({{"dit",
@@ -95,7 +115,9 @@ void register_backbones(BackboneRegistry& registry) {
                  {{"patch", std::int64_t{2}, "pixels a side of a patch", 1, 256},
                   {"features", std::int64_t{128}, "width of a token", 4, 16384},
                   {"depth", std::int64_t{6}, "blocks", 1, 256},
-                  {"heads", std::int64_t{4}, "attention heads", 1, 256}},
+                  {"heads", std::int64_t{4}, "attention heads", 1, 256},
+                  kTakesTarget,
+                  kTakesGuidance},
                  {}},
                 make_dit});
 }

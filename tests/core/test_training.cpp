@@ -87,13 +87,13 @@ CATCH_TEST_CASE("networks start at the output 0 and every weight gets a gradient
   const at::Tensor x = at::linspace(-1, 1, 2 * 64).reshape({2, 1, 8, 8}), noise = at::tensor({10.0f, 900.0f});
   const at::Tensor label = at::tensor({1, 3}, at::kLong);
   const auto check = [&](auto& network, Parameters& parameters) {
-    CATCH_CHECK(network(x, noise, label).abs().max().template item<double>() == 0.0);
+    CATCH_CHECK(network(x, {noise, label, noise * 0.5, at::full_like(noise, 2.0)}).abs().max().template item<double>() == 0.0);
     for (const auto& [name, weight] : parameters.all())
       if (weight.requires_grad()) {
         at::Tensor values = weight.detach();
         values.add_(0.05);
       }
-    network(x, noise, label).square().sum().backward();
+    network(x, {noise, label, noise * 0.5, at::full_like(noise, 2.0)}).square().sum().backward();
     for (const auto& [name, weight] : parameters.all()) {
       CATCH_CAPTURE(name);
       if (weight.requires_grad()) CATCH_CHECK(weight.grad().abs().sum().template item<double>() > 0);
@@ -106,6 +106,7 @@ CATCH_TEST_CASE("networks start at the output 0 and every weight gets a gradient
   unet_options.multipliers = {1, 2};
   unet_options.attention = {4};
   unet_options.num_classes = 4;
+  unet_options.takes_target = unet_options.takes_guidance = true;
   nn::UNet2d unet(Scope(unet_weights), unet_options);
   check(unet, unet_weights);
   nn::DiTOptions dit_options;
@@ -114,6 +115,7 @@ CATCH_TEST_CASE("networks start at the output 0 and every weight gets a gradient
   dit_options.depth = 2;
   dit_options.heads = 2;
   dit_options.num_classes = 4;
+  dit_options.takes_target = dit_options.takes_guidance = true;
   nn::DiT dit(Scope(dit_weights), dit_options);
   check(dit, dit_weights);
 }
