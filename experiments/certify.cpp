@@ -24,12 +24,43 @@ std::size_t CertificateSet::failed_samplers() const {
 
 std::size_t CertificateSet::unmeasured_samplers() const {
   return static_cast<std::size_t>(
-      std::count_if(adaptive.begin(), adaptive.end(), [](const auto& s) { return s.certificate.runs.empty(); }));
+      std::count_if(adaptive.begin(), adaptive.end(), [](const auto& s) { return !s.certificate.is_measured(); }));
 }
 
 std::size_t CertificateSet::failed_identities() const {
   return static_cast<std::size_t>(
       std::count_if(identities.begin(), identities.end(), [](const Identity& i) { return !i.holds(); }));
+}
+
+std::vector<FindingRow> CertificateSet::findings() const {
+  std::vector<FindingRow> rows;
+  std::vector<const std::string*> owners;  // the sampler of each row
+  for (const CertifiedSampler& s : samplers)
+    for (const Finding& finding : s.certificate.findings) {
+      std::size_t i = 0;
+      while (i < rows.size() &&
+             !(*owners[i] == s.variant.sampler && rows[i].finding.property == finding.property &&
+               rows[i].finding.claimed == finding.claimed && rows[i].finding.because == finding.because))
+        ++i;
+      if (i == rows.size()) {
+        rows.push_back({.names = {}, .finding = finding});
+        owners.push_back(&s.variant.sampler);
+      }
+      rows[i].names.push_back(s.variant.name);
+    }
+  return rows;
+}
+
+int CertificateSet::left_out() const {
+  int sum = 0;
+  for (const CertifiedSampler& s : samplers) sum += s.certificate.order.left_out;
+  return sum;
+}
+
+int CertificateSet::silent_slopes() const {
+  int sum = 0;
+  for (const CertifiedSampler& s : samplers) sum += s.certificate.order.silent;
+  return sum;
 }
 
 CertificateSet certify_samplers(const SamplerRegistry& registry, const std::vector<std::string>& wanted) {

@@ -25,6 +25,12 @@ struct CertifiedAdaptive {
   AdaptiveCertificate certificate;
 };
 
+/// A finding, with all the variants of a sampler that share it.
+struct FindingRow {
+  std::vector<std::string> names;  // the first one is whose measurement is told
+  Finding finding;
+};
+
 struct CertificateSet {
   std::vector<CertifiedSampler> samplers{};
   std::vector<CertifiedAdaptive> adaptive{};  // solvers that choose their own steps
@@ -32,8 +38,11 @@ struct CertificateSet {
   std::string command{};                      // what was typed, for the record
 
   std::size_t failed_samplers() const;
-  std::size_t unmeasured_samplers() const;  // adaptive ones without a tolerance, or with noise
+  std::size_t unmeasured_samplers() const;
   std::size_t failed_identities() const;
+  std::vector<FindingRow> findings() const;
+  int left_out() const;       // data spreads left out of slopes, over all certificates
+  int silent_slopes() const;  // slopes that say nothing
 };
 
 /// `wanted`: samplers ("ddim": all its variants) or variants ("ddim eta=1"); empty: the whole catalog with the

@@ -43,10 +43,11 @@ Option bdia_gamma_option() {
 
 void register_sampler_bdia(SamplerRegistry& registry) {
   registry.add({{.name = "bdia",
-                 .summary = "ddim corrected by the state two levels back, exactly invertible",
+                 .summary = "ddim corrected by the state two levels back, exactly invertible; with a weight of 0.9 its "
+                            "errors of order 1 and 2 cancel near 100 steps on VE, and order 1 shows above 1000",
                  .source = "Zhang, Lewis and Kleijn 2023 (BDIA), eq. 19",
                  .options = {bdia_gamma_option()},
-                 .traits = {"path_bound", "evaluations_per_step=1"}},
+                 .traits = {"path_bound", "evaluations_per_step=1", "order=1", "measured_order=0.4"}},
                 [](const Settings& settings) -> Solver {
                   return [gamma = settings.number("gamma")](const Grid& grid) { return bdia(grid, gamma); };
                 }});

@@ -8,7 +8,7 @@ void register_sampler_dpm_3m_compat(SamplerRegistry& registry) {
         .summary = "DPM-Solver 3 multistep as shipped: second order, since half of the second difference is missing",
         .source = "Lu et al. 2022, published code; diffusers 0.42, DPMSolverMultistepScheduler",
         .options = with_order_options({solver_type_option("midpoint")}),
-        .traits = {"evaluations_per_step=1", "order=2", "compat"}},
+        .traits = {"evaluations_per_step=1", "order=3", "measured_order=2", "compat"}},
        [](const Settings& settings) {
          return exponential_solver({.interpolated = Interpolated::kNoise,
                                     .predictor = read_order_rule(settings, 3),

@@ -64,7 +64,7 @@ void register_sampler_dpm_fast(SamplerRegistry& registry) {
         .source = "Lu et al. 2022 (DPM-Solver), section 3.3; k-diffusion, sample_dpm_fast",
         .options = {{"eta", 0.0, "share of noise renewed in a step", 0.0, 1.0},
                     {"s_noise", 1.0, "inflation of the added noise; 1 keeps the variance right", 0.5, 1.5}},
-        .traits = {"stochastic", "refuses_alpha_zero", "own_levels", "evaluations_per_step=1"}},
+        .traits = {"stochastic", "refuses_alpha_zero", "own_levels", "evaluations_per_step=1", "order=3"}},
        [](const Settings& settings) -> Solver {
          return [eta = settings.number("eta"), s_noise = settings.number("s_noise")](const Grid& grid) {
            return dpm_fast(grid, eta, s_noise);

@@ -37,7 +37,7 @@ void register_sampler_dpmpp_2m_v2(SamplerRegistry& registry) {
                  .summary = "a community variant of DPM-Solver++ 2M: the same where lambda is even, first order and "
                             "biased elsewhere, since it averages step lengths",
                  .source = "stable-diffusion.cpp, DPM++ (2M) v2",
-                 .traits = {"evaluations_per_step=1", "breaks_marginals", "compat"}},
+                 .traits = {"evaluations_per_step=1", "order=2", "measured_order=1", "breaks_marginals", "compat"}},
                 [](const Settings&) -> Solver { return dpmpp_2m_v2; }});
 }
 

@@ -107,14 +107,16 @@ ErSde read_er_sde(const Settings& settings) {
 }
 
 void register_sampler_er_sde(SamplerRegistry& registry) {
-  registry.add({{.name = "er_sde",
-                 .summary = "multistep in sigma / alpha for a family of reverse SDEs; the third order made third order",
-                 .source = "Cui et al. 2023 (ER-SDE-Solvers), eq. 12, with the slope taken at the step's start",
-                 .options = er_sde_options(),
-                 .traits = {"stochastic", "evaluations_per_step=1"}},
-                [](const Settings& settings) -> Solver {
-                  return [own = read_er_sde(settings)](const Grid& grid) { return er_sde_plan(grid, own); };
-                }});
+  registry.add(
+      {{.name = "er_sde",
+        .summary = "multistep in sigma / alpha for a family of reverse SDEs; the third order made third order, but "
+                   "for the variance where noise is drawn: that is second order",
+        .source = "Cui et al. 2023 (ER-SDE-Solvers), eq. 12, with the slope taken at the step's start",
+        .options = er_sde_options(),
+        .traits = {"stochastic", "evaluations_per_step=1", "order=3", "measured_order=2"}},
+       [](const Settings& settings) -> Solver {
+         return [own = read_er_sde(settings)](const Grid& grid) { return er_sde_plan(grid, own); };
+       }});
 }
 
 }  // namespace thaw

@@ -14,7 +14,7 @@ void register_sampler_er_sde_compat(SamplerRegistry& registry) {
                             "integrals are left sums of 200 points and lower it further",
                  .source = "Cui et al. 2023 (ER-SDE-Solvers), algorithm 3 as released; ComfyUI, sample_er_sde",
                  .options = options,
-                 .traits = {"stochastic", "compat", "evaluations_per_step=1"}},
+                 .traits = {"stochastic", "compat", "evaluations_per_step=1", "order=3", "measured_order=1.5"}},
                 [](const Settings& settings) -> Solver {
                   ErSde own = read_er_sde(settings);
                   own.has_shift = false;

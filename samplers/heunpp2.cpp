@@ -38,14 +38,16 @@ Plan heunpp2(const Grid& grid, const Churn& churn) {
 }  // namespace
 
 void register_sampler_heunpp2(SamplerRegistry& registry) {
-  registry.add({{.name = "heunpp2",
-                 .summary = "Heun++: mixes in the slopes of the next two levels by their share of the first sigma",
-                 .source = "ComfyUI, sample_heunpp2, after Carzit's sd-webui-samplers-scheduler",
-                 .options = Churn::options(),
-                 .traits = {"stochastic", "refuses_alpha_zero", "evaluations_per_step=3", "order=1"}},
-                [](const Settings& settings) -> Solver {
-                  return [churn = Churn(settings)](const Grid& grid) { return heunpp2(grid, churn); };
-                }});
+  registry.add(
+      {{.name = "heunpp2",
+        .summary = "Heun++: mixes in the slopes of the next two levels by their share of the first sigma; "
+                   "first order, since that share vanishes as sigma falls",
+        .source = "ComfyUI, sample_heunpp2, after Carzit's sd-webui-samplers-scheduler",
+        .options = Churn::options(),
+        .traits = {"stochastic", "refuses_alpha_zero", "evaluations_per_step=3", "order=2", "measured_order=1"}},
+       [](const Settings& settings) -> Solver {
+         return [churn = Churn(settings)](const Grid& grid) { return heunpp2(grid, churn); };
+       }});
 }
 
 }  // namespace thaw

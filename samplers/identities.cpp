@@ -24,9 +24,13 @@ Identity different(const char* left, const char* right, const char* because, dou
 std::vector<Identity> statements() {
   Identity full = same("ddim eta=1", "ddpm", "fixed-small on all timesteps: Song et al. 2021, section 4.1");
   full.is_full_length = true;
+  Identity upper = same("ddpm variance=learned", "ddpm variance=large", "at v = 1: Nichol and Dhariwal 2021, eq. 15");
+  upper.learned = 1.0;
   return {
       full,
       same("ddim eta=1", "ddpm", "the posterior variance, on any grid"),
+      same("ddpm variance=learned", "ddpm", "at v = -1: Nichol and Dhariwal 2021, eq. 15"),
+      upper,
       same("euler", "ddim", "Euler in sigma / alpha"),
       same("dpmpp_1s", "ddim", "Lu et al. 2022 (DPM-Solver++), section 4"),
       same("ddim_cfgpp", "ddim", "without guidance"),
@@ -75,10 +79,10 @@ std::vector<Grid> short_grids() {
   return grids;
 }
 
-std::optional<Plan> try_plan(const Variant& variant, const Grid& grid) {
+std::optional<Plan> try_plan(const Variant& variant, const Grid& grid, double v = -1.0) {
   if (variant.solver.is_adaptive()) return std::nullopt;
   try {
-    return with_fixed_variance(variant.maker(grid), -1.0);
+    return with_fixed_variance(variant.maker(grid), v);
   } catch (const ConfigError&) {
     return std::nullopt;
   }
@@ -103,7 +107,7 @@ void measure(Identity& identity, const SamplerRegistry& registry) {
   const Variant right = make_variant(registry, identity.right);
   std::vector<double> distances;
   for (const Grid& grid : identity.is_full_length ? std::vector<Grid>{full_table()} : short_grids()) {
-    const std::optional<Plan> a = try_plan(left, grid), b = try_plan(right, grid);
+    const std::optional<Plan> a = try_plan(left, grid, identity.learned), b = try_plan(right, grid);
     // Refusing the same grids is part of being the same; a grid that both refuse says nothing.
     if (a && b) distances.push_back(plan_distance(*a, *b));
     if (a.has_value() != b.has_value()) distances.push_back(std::numeric_limits<double>::infinity());

@@ -16,6 +16,7 @@ struct Identity {
   std::string because{};        // one clause with its source
   double bound = 1e-12;         // equal: at most this; different: at least this
   bool is_full_length = false;  // on the 1000 timesteps of the linear table instead of short grids
+  double learned = -1.0;        // the v at which the left one's learned variance is held
   double distance = 0.0;        // between normal forms, worst (equal) or least (different) over the grids
   bool is_known = true;         // both names are in the catalog
   bool holds() const { return is_known && (claims_equal ? distance <= bound : distance >= bound); }

@@ -9,7 +9,7 @@ void register_sampler_ipndm_compat_hf(SamplerRegistry& registry) {
                             "the noise",
                  .source = "diffusers 0.42, IPNDMScheduler",
                  .options = {order_option(4, 4), final_order_option("full")},
-                 .traits = {"evaluations_per_step=1", "compat", "breaks_marginals"}},
+                 .traits = {"evaluations_per_step=1", "order=2", "measured_order=1.36", "compat", "breaks_marginals"}},
                 [](const Settings& settings) -> Solver {
                   const int order = static_cast<int>(settings.integer("order"));
                   const RhoMultistep method{.orders = read_rho_order_rule(settings, order),

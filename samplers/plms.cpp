@@ -4,27 +4,17 @@
 namespace thaw {
 namespace {
 
-// The first step is Heun's: its second evaluation is not kept.
-Reg first_step(Builder& b, Reg x, Reg noise, const Grid& grid) {
-  const Level &s = grid[0], &t = grid[1];
-  if (t.is_clean()) return b.combine(rho_step(x, noise, s, t));
+// Heun's step; its second evaluation is not kept.
+Reg heun_step(Builder& b, Reg x, Reg noise, const Level& s, const Level& t) {
   const Reg guess = b.combine(rho_step(x, noise, s, t), Role::kStage);
   const Expr ahead = rho_slope(guess, b.evaluate(guess, t), t);
   return b.combine(rho_step(x, 0.5 * (noise + ahead), s, t));
 }
 
 Plan plms(const Grid& grid, const OrderRule& orders) {
-  expect_finite_rho(grid, "plms");
-  Builder b(grid);
-  Reg x = b.input();
-  std::vector<Reg> noises;  // newest first
-  for (std::size_t i = 0; i < grid.steps(); ++i) {
-    const Reg data = b.evaluate(x, grid[i]);
-    noises.insert(noises.begin(), b.combine(rho_slope(x, data, grid[i]), Role::kEps));
-    x = i == 0 ? first_step(b, x, noises[0], grid) : pseudo_linear_step(b, x, grid, i, orders, noises);
-    b.mark(x, grid[i + 1]);
-  }
-  return b.finish(x);
+  return pseudo_linear_plan(grid, "plms", orders, 1, [&](Builder& b, Reg x, Reg noise, std::size_t i) {
+    return heun_step(b, x, noise, grid[i], grid[i + 1]);
+  });
 }
 
 }  // namespace

@@ -37,19 +37,10 @@ Reg runge_kutta_step(Builder& b, Reg x, Reg noise, const Grid& grid, std::size_t
 }
 
 Plan pndm(const Grid& grid, const OrderRule& orders) {
-  expect_finite_rho(grid, "pndm");
   expect_middle_levels(grid);
-  Builder b(grid);
-  Reg x = b.input();
-  std::vector<Reg> noises;  // newest first
-  for (std::size_t i = 0; i < grid.steps(); ++i) {
-    const Reg data = b.evaluate(x, grid[i]);
-    noises.insert(noises.begin(), b.combine(rho_slope(x, data, grid[i]), Role::kEps));
-    const bool is_warm_up = i < kWarmUp && !grid[i + 1].is_clean();
-    x = is_warm_up ? runge_kutta_step(b, x, noises[0], grid, i) : pseudo_linear_step(b, x, grid, i, orders, noises);
-    b.mark(x, grid[i + 1]);
-  }
-  return b.finish(x);
+  return pseudo_linear_plan(grid, "pndm", orders, kWarmUp, [&](Builder& b, Reg x, Reg noise, std::size_t i) {
+    return runge_kutta_step(b, x, noise, grid, i);
+  });
 }
 
 }  // namespace
@@ -59,7 +50,8 @@ void register_sampler_pndm(SamplerRegistry& registry) {
                  .summary = "three Runge-Kutta steps, then Adams-Bashforth weights of even steps",
                  .source = "Liu et al. 2022 (PNDM), algorithm 2 (F-PNDM)",
                  .options = {final_order_option("one")},
-                 .traits = {"refuses_alpha_zero", "needs_timesteps", "evaluations_per_step=1", "extra_evaluations=9"}},
+                 .traits = {"refuses_alpha_zero", "needs_timesteps", "evaluations_per_step=1", "extra_evaluations=9",
+                            "order=2"}},
                 [](const Settings& settings) -> Solver {
                   const OrderRule orders = read_rho_order_rule(settings, 4);
                   return [orders](const Grid& grid) { return pndm(grid, orders); };

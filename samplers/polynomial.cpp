@@ -54,6 +54,9 @@ std::vector<double> variable_adams_bashforth(std::span<const double> nodes, doub
   return interpolation_weights(z, moments);
 }
 
+namespace {
+
+// Step i over the noise predictions, newest first; at least one.
 Reg pseudo_linear_step(Builder& b, Reg x, const Grid& grid, std::size_t i, const OrderRule& orders,
                        std::span<const Reg> noises) {
   const Level &s = grid[i], &t = grid[i + 1];
@@ -61,6 +64,24 @@ Reg pseudo_linear_step(Builder& b, Reg x, const Grid& grid, std::size_t i, const
   Expr slope;
   for (std::size_t j = 0; j < weights.size(); ++j) slope += weights[j] * Expr(noises[j]);
   return b.combine(rho_step(x, slope, s, t));
+}
+
+}  // namespace
+
+Plan pseudo_linear_plan(const Grid& grid, const char* sampler, const OrderRule& orders, std::size_t num_starts,
+                        const StartStep& start) {
+  expect_finite_rho(grid, sampler);
+  Builder b(grid);
+  Reg x = b.input();
+  std::vector<Reg> noises;  // newest first
+  for (std::size_t i = 0; i < grid.steps(); ++i) {
+    const Reg data = b.evaluate(x, grid[i]);
+    noises.insert(noises.begin(), b.combine(rho_slope(x, data, grid[i]), Role::kEps));
+    const bool is_start = i < num_starts && !grid[i + 1].is_clean();
+    x = is_start ? start(b, x, noises[0], i) : pseudo_linear_step(b, x, grid, i, orders, noises);
+    b.mark(x, grid[i + 1]);
+  }
+  return b.finish(x);
 }
 
 Plan rho_multistep(const Grid& grid, const RhoMultistep& method) {

@@ -16,9 +16,13 @@ std::vector<double> adams_bashforth(int order);
 /// The same for as many nodes as there are, wherever they lie.
 std::vector<double> even_adams_bashforth(std::span<const double> nodes, double end);
 
-/// Step i with those weights over the noise predictions (newest first; at least one).
-Reg pseudo_linear_step(Builder& b, Reg x, const Grid& grid, std::size_t i, const OrderRule& orders,
-                       std::span<const Reg> noises);
+/// A step of its own from grid[i] for a history that is still short, given the noise prediction there.
+using StartStep = std::function<Reg(Builder& b, Reg x, Reg noise, std::size_t i)>;
+
+/// adams_bashforth over the noise predictions whatever the steps, with `start` in the first `num_starts` of them.
+/// Throws ConfigError naming the sampler where the grid starts from alpha = 0.
+Plan pseudo_linear_plan(const Grid& grid, const char* sampler, const OrderRule& orders, std::size_t num_starts,
+                        const StartStep& start);
 
 /// Adams-Bashforth on the nodes as they are: mean over [nodes[0], end] of the interpolating polynomial; weights sum
 /// to 1. Hairer, Norsett and Wanner 1993, III.5.

@@ -44,15 +44,18 @@ std::optional<std::int64_t> Solver::most_evaluations(const Grid& grid) const {
   return limit_ ? limit_(grid) : std::nullopt;
 }
 
-int trait_value(const EntryInfo& info, const std::string& key, int fallback) {
+double trait_number(const EntryInfo& info, const std::string& key, double fallback) {
   for (const std::string& trait : info.traits) {
     if (trait.rfind(key + "=", 0) != 0) continue;
-    const char* begin = trait.data() + key.size() + 1;
-    int value = fallback;
-    std::from_chars(begin, trait.data() + trait.size(), value);
+    double value = fallback;
+    std::from_chars(trait.data() + key.size() + 1, trait.data() + trait.size(), value);
     return value;
   }
   return fallback;
+}
+
+int trait_value(const EntryInfo& info, const std::string& key, int fallback) {
+  return static_cast<int>(trait_number(info, key, fallback));
 }
 
 std::optional<int> steps_within(const Solver& solver, const GridFactory& grid, int evaluations) {

@@ -55,7 +55,8 @@ using SamplerRegistry = Registry<Solver>;
 
 /// Traits an entry may have; tests and certificates hold it to them:
 ///   "evaluations_per_step=2", "extra_evaluations=1"   network calls a step, and once a run
-///   "order=2"             of the solution; of the variance where noise is drawn
+///   "order=2"             as the literature has it: of the solution; of the variance where noise is drawn
+///   "measured_order=1.4"  what the entry owns up to where that is another; the summary says why
 ///   "stochastic"          draws noise with some option values
 ///   "refuses_alpha_zero"  cannot start from a level without signal
 ///   "needs_timesteps"     asks for levels at times of a discrete schedule
@@ -68,6 +69,7 @@ using SamplerRegistry = Registry<Solver>;
 void register_samplers(SamplerRegistry& registry);
 
 /// The number after "key=" among the traits, or `fallback`.
+double trait_number(const EntryInfo& info, const std::string& key, double fallback);
 int trait_value(const EntryInfo& info, const std::string& key, int fallback);
 
 using GridFactory = std::function<Grid(int steps)>;

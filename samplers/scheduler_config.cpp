@@ -113,6 +113,12 @@ Solver Import::sampler(const std::string& yaml) {
   return samplers.create(Config::parse(yaml, o().file()), "");
 }
 
+void note_churn(Import& peer) {
+  peer.note(
+      "churn (s_churn, s_tmin, s_tmax, s_noise) is an argument of diffusers' step and in no file; there the network is "
+      "asked before the noise is added. Here it is options of euler, which asks after it (Karras et al. 2022).");
+}
+
 void read_prediction(Import& peer, const std::vector<std::string>& allowed) {
   const std::string name = peer.o().text("prediction_type", allowed);
   const std::pair<const char*, const char*> names[] = {{"epsilon", "noise"},

@@ -72,6 +72,7 @@ void import_edm(Import& peer) {
     peer.made.solver = import_dpm_solver(peer, repeats, sigmas.ends_clean);
   if (peer.is("EDMDPMSolverMultistepScheduler")) read_thresholding(peer);
   peer.note("noise starts at sqrt(sigma_max^2 + 1), a little above the first level's sigma.");
+  if (peer.is("EDMEulerScheduler")) note_churn(peer);
   if (repeats) peer.note("final_sigmas_type sigma_min: the last step stays at sigma_min, its network call is saved.");
   if (sigmas.tells_angle)
     peer.note(

@@ -160,6 +160,7 @@ void import_exploding(Import& peer) {
     peer.note(
         "the order stays 4 in the step to sigma 0, where its weights amplify rounding; lms falls to order 1 "
         "there by default.");
+  if (peer.is("EulerDiscreteScheduler")) note_churn(peer);
   if (sigmas.rounds_times && sigmas.kind == SigmaKind::kKarras)
     peer.note("timesteps told to the network are rounded to whole ones.");
 }

@@ -39,7 +39,7 @@ SigmaGrid FlowSigmas::grid(const SchedulerOptions& o, int steps) const {
   }
   if (kind != SigmaKind::kTable)
     made.sigmas = spaced_sigmas(kind, low.value_or(made.sigmas.back()), high.value_or(made.sigmas.front()), steps);
-  made.times = made.sigmas;
+  for (const double sigma : made.sigmas) made.times.push_back(table * sigma);
   expect_falling(o, made);
   return made;
 }
@@ -96,6 +96,7 @@ void import_flow(Import& peer) {
   peer.section("schedule", concat("{type: flow, shift: ", format_double(sigmas.shift), "}"));
   peer.section("grid", "{type: linspace, steps: 20}");
   peer.made.solver = peer.sampler(flow_sampler_yaml(peer));
+  peer.note(concat("the network is told sigma times ", sigmas.table, "."));
   peer.inexact(concat("sigmas are even between sigma(1) and sigma(1 / ", sigmas.table,
                       "), shifted once more: with a shift other than 1 it counts twice at the clean end."));
   if (peer.is("LTXEulerAncestralRFScheduler"))

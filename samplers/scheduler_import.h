@@ -39,6 +39,9 @@ void read_prediction(Import& peer, const std::vector<std::string>& allowed);
 /// thresholding and, where the class has it, clip_sample.
 void read_thresholding(Import& peer);
 
+/// Says of classes whose step takes churn that no file holds it.
+void note_churn(Import& peer);
+
 /// Families; each handles the classes of its file.
 void import_ddim(Import& peer);       // DDIM, DDIMParallel, DDIMInverse, CogVideoXDDIM, RePaint
 void import_ddpm(Import& peer);       // DDPM, DDPMParallel

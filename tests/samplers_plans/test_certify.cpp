@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/math/certificate.h"
+#include "samplers/adaptive_certificate.h"
 #include "samplers/identities.h"
 #include "samplers/variants.h"
 #include "tests/plans.h"
@@ -95,15 +96,98 @@ CATCH_TEST_CASE("certificates carry the variance errors of an independent recurs
     }
 }
 
-CATCH_TEST_CASE("a compat solver that claimed the order of the right one would fail", "[samplers][certify]") {
+CATCH_TEST_CASE("a compat solver that does not own up to its order fails", "[samplers][certify]") {
   Variant variant = make_variant(all_samplers(), "dpmpp_3m_compat");
-  CATCH_CHECK(certify(variant.maker, variant.claims).passes());
-  variant.claims.order = 3;
+  CATCH_REQUIRE(variant.claims.order == 3);  // as its authors have it
+  const Certificate owned = certify(variant.maker, variant.claims);
+  CATCH_CHECK(owned.passes());
+  CATCH_REQUIRE(owned.findings.size() == 1);
+  CATCH_CHECK(owned.findings[0].claimed == "3");
+  variant.claims.owned_order = 0.0;
   const Certificate c = certify(variant.maker, variant.claims);
   CATCH_REQUIRE(c.failures.size() == 2);
   CATCH_CHECK(has_text(c.failures[0], "order: claims 3, measured"));
   CATCH_CHECK(has_text(c.failures[1], "exactness: claims order 3, integrates degree 1 exactly"));
   CATCH_CHECK(certificate_of("dpmpp_3m").order.lowest() > 2.75);
+}
+
+CATCH_TEST_CASE("data spreads whose error changes sign are left out and counted", "[samplers][certify]") {
+  // Of the five spreads the signed errors of the two widest change sign between 128 and 1024 Karras steps.
+  const Certificate c = certificate_of("deis order=4");
+  CATCH_CHECK(c.order.left_out == 2);
+  CATCH_CHECK(c.order.silent == 0);
+  // Four of five: the slope says nothing.
+  const Certificate ode = certificate_of("er_sde solver_type=ode");
+  CATCH_CHECK(ode.order.left_out == 4);
+  CATCH_CHECK(ode.order.silent == 1);
+  CATCH_CHECK(std::isnan(ode.order.karras));
+}
+
+CATCH_TEST_CASE("a learned variance has a certificate at both ends and in the middle", "[samplers][certify]") {
+  const Certificate c = certificate_of("ddpm variance=learned");
+  CATCH_CHECK(c.passes());
+  CATCH_REQUIRE(c.learned.size() == 3);
+  const Certificate small = certificate_of("ddpm"), large = certificate_of("ddpm variance=large");
+  CATCH_CHECK(small.learned.empty());
+  for (std::size_t i = 0; i < 3; ++i) {
+    CATCH_CHECK(c.learned[0].variance[i] == Catch::Approx(small.variance[i]).epsilon(1e-12));
+    CATCH_CHECK(c.learned[2].variance[i] == Catch::Approx(large.variance[i]).epsilon(1e-12));
+  }
+  CATCH_CHECK(c.learned[0].point_mass < 1e-12);
+  // The middle is the geometric mean of the ends: on N(0, 0.25) and two steps, by hand.
+  const Grid grid = probe_grid(variance_exploding(), ProbeGrid::kKarras, 2);
+  const PlanMaker maker = make_variant(all_samplers(), "ddpm variance=learned").maker;
+  double variance = 0.25 + grid[0].sigma * grid[0].sigma;
+  for (std::size_t i = 0; i < 2; ++i) {
+    const double s = grid[i].sigma * grid[i].sigma, t = grid[i + 1].sigma * grid[i + 1].sigma;
+    const double keep = t / s, forward = s - t, posterior = forward * keep;
+    const double mean = keep + (1.0 - keep) * 0.25 / (0.25 + s);
+    variance = mean * mean * variance + std::sqrt(forward * posterior);
+  }
+  CATCH_CHECK(variance_error(with_fixed_variance(maker(grid), 0.0), {.mean = 0.0, .variance = 0.25}) ==
+              Catch::Approx(variance / (0.25 + grid[2].sigma * grid[2].sigma) - 1.0).epsilon(1e-12));
+}
+
+CATCH_TEST_CASE("every solver that chooses its own steps has its certificate", "[samplers][certify]") {
+  int certified = 0, noisy = 0;
+  for (const Variant& variant : all_variants(all_samplers())) {
+    if (!variant.solver.is_adaptive()) continue;
+    const AdaptiveCertificate c = certify_adaptive(all_samplers(), variant);
+    CATCH_CAPTURE(variant.name);
+    for (const std::string& failure : c.failures) CATCH_FAIL_CHECK(variant.name << ": " << failure);
+    CATCH_CHECK(c.is_measured());
+    if (c.is_stochastic) ++noisy;
+    ++certified;
+  }
+  CATCH_CHECK(certified >= 8);
+  CATCH_CHECK(noisy == 2);
+}
+
+CATCH_TEST_CASE("the variance of adaptive ancestral steps comes right with the tolerance", "[samplers][certify]") {
+  const AdaptiveCertificate c = certify_adaptive(all_samplers(), make_variant(all_samplers(), "dpm_adaptive eta=1"));
+  CATCH_REQUIRE(c.runs.size() == 5);
+  CATCH_CHECK(std::abs(c.runs.front().error) > 1e-3);
+  CATCH_CHECK(std::abs(c.runs.back().error) < 1e-5);
+  CATCH_CHECK(c.tolerance_slope > 0.7);
+  // Too much noise is seen, whatever the tolerance.
+  const AdaptiveCertificate inflated =
+      certify_adaptive(all_samplers(), make_variant(all_samplers(), "dpm_adaptive eta=1 s_noise=1.1"));
+  CATCH_REQUIRE(inflated.failures.size() == 1);
+  CATCH_CHECK(has_text(inflated.failures[0], "tolerance: the error falls with its power"));
+}
+
+CATCH_TEST_CASE("Langevin corrections have the variance that theory says", "[samplers][certify]") {
+  const AdaptiveCertificate c = certify_adaptive(all_samplers(), make_variant(all_samplers(), "langevin_pc"));
+  CATCH_REQUIRE(c.laws.size() == 3);
+  for (const VarianceLaw& law : c.laws) {
+    CATCH_CAPTURE(law.statement, law.measured, law.exact);
+    CATCH_CHECK(law.holds());
+  }
+  CATCH_CHECK(!VarianceLaw{.statement = "", .measured = 0.16, .exact = 0.1601}.holds());
+  CATCH_CHECK(c.by_steps.back().error == Catch::Approx(0.16 * 0.16).epsilon(0.02));  // the limit of small steps
+  Variant wrong = make_variant(all_samplers(), "langevin_pc");
+  wrong.claims.evaluations_per_step = 1;
+  CATCH_CHECK(certify_adaptive(all_samplers(), wrong).failures.size() == 3);
 }
 
 CATCH_TEST_CASE("statements about which methods are the same hold", "[samplers][certify][slow]") {

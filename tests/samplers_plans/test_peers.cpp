@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -149,6 +151,17 @@ double bound_of(const ImportedScheduler& scheduler, const Level& start) {
   return 1e-12 + (start.alpha > 0.0 ? 4e-15 * start.rho() : 0.0);
 }
 
+/// Times of the grid's levels that the network is asked about, noisiest first and each once.
+Vector told_times(const ImportedScheduler& scheduler, int steps) {
+  const Grid grid = scheduler.grid(steps);
+  std::set<double, std::greater<>> times;
+  for (const Instruction& instruction : scheduler.solver(grid).program)
+    if (const auto* e = std::get_if<Evaluate>(&instruction))
+      for (std::size_t i = 0; i < grid.size(); ++i)
+        if (grid[i] == e->level) times.insert(grid.times[i]);
+  return {times.begin(), times.end()};
+}
+
 void compare_one(const nlohmann::json& one) {
   CATCH_CAPTURE(one["config"].dump(), one["steps"].get<int>(), calls_of(one));
   const auto scheduler =
@@ -190,6 +203,27 @@ CATCH_TEST_CASE("imported DEIS, UniPC and SA-Solver end where diffusers ends", "
 
 CATCH_TEST_CASE("imported flow schedulers end where diffusers ends", "[samplers][peers]") {
   compare("flow", 60);
+}
+
+CATCH_TEST_CASE("imported schedulers tell the network what diffusers tells it", "[samplers][peers]") {
+  const nlohmann::json file = golden("timesteps");
+  CATCH_REQUIRE(file["cases"].size() == 102);
+  for (const nlohmann::json& one : file["cases"]) {
+    CATCH_CAPTURE(one["config"].dump(), one["steps"].get<int>());
+    const auto scheduler =
+        import_scheduler(one["config"].dump(), "scheduler_config.json", all_schedules(), all_samplers(), calls_of(one));
+    const Vector told = told_times(scheduler, one["steps"].get<int>());
+    auto expected = one["times"].get<Vector>();
+    // Of a last step of no length, after the same sigma twice, most of ours do not ask: it changes nothing.
+    const bool ends_twice = scheduler.grid(one["steps"].get<int>()).steps() + 1 == one["steps"].get<std::size_t>();
+    const bool inverts = has_text(scheduler.class_name, "Inverse");
+    if (ends_twice && told.size() < expected.size()) expected.erase(inverts ? expected.begin() : expected.end() - 1);
+    CATCH_CAPTURE(told, expected);
+    CATCH_REQUIRE(told.size() == expected.size());
+    // Some of the peer's own steps stay in single precision.
+    for (std::size_t i = 0; i < told.size(); ++i)
+      CATCH_CHECK(told[i] == Catch::Approx(expected[i]).epsilon(2e-6).margin(2e-6));
+  }
 }
 
 CATCH_TEST_CASE("samplers end where k-diffusion's published formulas do", "[samplers][peers]") {

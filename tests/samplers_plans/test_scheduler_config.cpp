@@ -194,3 +194,11 @@ CATCH_TEST_CASE("arguments of the peer's calls are taken once and by name", "[sa
   CATCH_CHECK(plan_distance(imported(config, {{"eta", 1.0}}).plan(10), imported(config).plan(10)) > 0.1);
   CATCH_CHECK(has_text(message_of([&] { imported(config, {{"mu", 1.0}}); }), "take no such argument"));
 }
+
+CATCH_TEST_CASE("explain says what diffusers takes beside the file", "[samplers][scheduler_config]") {
+  for (const char* name : {"EulerDiscreteScheduler", "EDMEulerScheduler"})
+    CATCH_CHECK(has_text(explain(imported({{"_class_name", name}})), "churn (s_churn, s_tmin, s_tmax, s_noise)"));
+  CATCH_CHECK(!has_text(explain(imported({{"_class_name", "LMSDiscreteScheduler"}})), "churn"));
+  CATCH_CHECK(has_text(explain(imported({{"_class_name", "FlowMatchEulerDiscreteScheduler"}})),
+                       "the network is told sigma times 1000."));
+}
