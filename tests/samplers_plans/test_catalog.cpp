@@ -25,7 +25,7 @@ const std::vector<std::string> kNames{
     "dpmpp_3m", "dpmpp_3m_compat", "dpmpp_3m_sde", "dpmpp_3m_sde_compat", "dpmpp_3m_sde_compat_hf", "dpmpp_3s",
     "dpmpp_sde", "dpmpp_singlestep", "edict", "edict_inversion", "er_sde", "er_sde_compat", "euler",
     "euler_ancestral", "euler_cfgpp", "exponential_ab", "fixed_point_inversion", "flow_euler", "flow_heun",
-    "flow_rk4", "gradient_estimation", "heun", "heunpp2", "ipndm", "ipndm_compat_hf", "ipndm_v", "langevin_pc", "lcm",
+    "flow_map", "flow_rk4", "gradient_estimation", "heun", "heunpp2", "ipndm", "ipndm_compat_hf", "ipndm_v", "langevin_pc", "lcm",
     "lms", "picard", "plms", "pndm", "repaint", "res_2s", "res_3s", "res_adaptive", "res_multistep", "restart",
     "rf_ancestral", "rk4", "rk45", "sa_solver", "sde_dpmsolver", "tcd", "unipc"};
 // clang-format on
