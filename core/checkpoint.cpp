@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <regex>
+#include <tuple>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -21,7 +23,7 @@ namespace {
 
 const std::vector<std::pair<std::string, at::ScalarType>>& types() {
   static const std::vector<std::pair<std::string, at::ScalarType>> table{
-      {"F32", at::kFloat}, {"F16", at::kHalf},   {"BF16", at::kBFloat16}, {"F64", at::kDouble}, {"I64", at::kLong},
+      {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16}, {"F64", at::kDouble}, {"I64", at::kLong},
       {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},       {"U8", at::kByte},    {"BOOL", at::kBool}};
   return table;
 }
@@ -53,7 +55,7 @@ std::int64_t step_of(const fs::path& path) {
   return std::stoll(stem.substr(5));
 }
 
-fs::path checkpoint_path(const fs::path& folder, std::int64_t step, const char* suffix) {
+fs::path checkpoint_path(const fs::path& folder, std::int64_t step, const std::string& suffix) {
   std::string number = std::to_string(step);
   number.insert(0, number.size() < 7 ? 7 - number.size() : 0, '0');
   return folder / concat("step_", number, suffix);
@@ -78,13 +80,16 @@ void expect_config(const nlohmann::json& record, const fs::path& folder, const s
 
 }  // namespace
 
-void save_tensors(const fs::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+void save_tensors(const fs::path& path, const NamedTensors& tensors,
+                  const std::map<std::string, std::string>& metadata) {
   std::vector<at::Tensor> kept;
   std::vector<NamedBytes> bytes;
   for (const auto& [name, tensor] : tensors) {
     kept.push_back(tensor.detach().to(at::kCPU).contiguous());
     const at::Tensor& dense = kept.back();
-    bytes.push_back({name, type_name(dense.scalar_type()), dense.sizes().vec(),
+    bytes.push_back({name,
+                     type_name(dense.scalar_type()),
+                     dense.sizes().vec(),
                      {static_cast<const std::byte*>(dense.data_ptr()), dense.nbytes()}});
   }
   write_safetensors(path, std::move(bytes), metadata);
@@ -120,11 +125,9 @@ void assign(const NamedTensors& targets, const NamedTensors& values, const std::
 void save_checkpoint(const fs::path& folder, const TrainState& state, const std::string& config_hash) {
   const fs::path tensors = checkpoint_path(folder, state.step, ".safetensors");
   save_tensors(tensors, state.tensors, {{"step", std::to_string(state.step)}});
-  const nlohmann::json json{{"step", state.step},
-                            {"seconds", state.seconds},
-                            {"config", config_hash},
-                            {"micro_batch", state.micro_batch},
-                            {"content", content_hash(read_file(tensors))}};
+  const nlohmann::json json{{"step", state.step},         {"seconds", state.seconds},
+                            {"config", config_hash},      {"micro_batch", state.micro_batch},
+                            {"left_out", state.left_out}, {"content", content_hash(read_file(tensors))}};
   write_file(checkpoint_path(folder, state.step, ".json"), json.dump(2) + "\n");
 }
 
@@ -132,12 +135,14 @@ std::optional<TrainState> load_newest_checkpoint(const fs::path& folder, const s
   for (const std::int64_t step : steps_in(folder)) {
     const fs::path tensors = checkpoint_path(folder, step, ".safetensors");
     try {
-      const nlohmann::json json = parse_json_file(checkpoint_path(folder, step, ".json"), kMaxStateBytes, kMaxJsonDepth);
+      const nlohmann::json json =
+          parse_json_file(checkpoint_path(folder, step, ".json"), kMaxStateBytes, kMaxJsonDepth);
       if (json.at("content") != content_hash(read_file(tensors)))
         throw DataError(concat(tensors.string(), ": is not what was written (its hash differs)."));
       expect_config(json, folder, config_hash);
       return TrainState{step, json.at("seconds").get<double>(), load_tensors(tensors).tensors,
-                        json.value("micro_batch", std::int64_t{0})};
+                        json.value("micro_batch", std::int64_t{0}),
+                        json.value("left_out", std::vector<std::int64_t>{})};
     } catch (const DataError& error) {
       std::fprintf(stderr, "%s Trying the one before.\n", error.what());
     } catch (const nlohmann::json::exception& error) {
@@ -145,6 +150,17 @@ std::optional<TrainState> load_newest_checkpoint(const fs::path& folder, const s
     }
   }
   return std::nullopt;
+}
+
+NamedTensors newest_checkpoint_tensors(const fs::path& folder) {
+  for (const std::int64_t step : steps_in(folder)) {
+    const fs::path tensors = checkpoint_path(folder, step, ".safetensors"),
+                   record = checkpoint_path(folder, step, ".json");
+    if (!fs::exists(record)) continue;
+    const nlohmann::json json = parse_json_file(record, kMaxStateBytes, kMaxJsonDepth);
+    if (json.value("content", "") == content_hash(read_file(tensors))) return load_tensors(tensors).tensors;
+  }
+  throw DataError(concat(folder.string(), ": holds no whole checkpoint."));
 }
 
 void expect_own_checkpoints(const fs::path& folder, const std::string& config_hash) {
@@ -157,6 +173,25 @@ void expect_own_checkpoints(const fs::path& folder, const std::string& config_ha
     // A damaged record is passed over when the checkpoint is loaded.
   } catch (const nlohmann::json::exception&) {
   }
+}
+
+void save_snapshot(const fs::path& folder, std::int64_t step, const std::string& name, const NamedTensors& tensors) {
+  save_tensors(checkpoint_path(folder, step, "_" + name + ".safetensors"), tensors,
+               {{"step", std::to_string(step)}, {"average", name}});
+}
+
+std::vector<Snapshot> snapshots_in(const fs::path& folder) {
+  static const std::regex pattern("step_([0-9]{7,12})_(.+)\\.safetensors");
+  std::vector<Snapshot> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    std::smatch match;
+    const std::string name = entry.path().filename().string();
+    if (std::regex_match(name, match, pattern)) found.push_back({std::stoll(match[1]), match[2], entry.path()});
+  }
+  std::sort(found.begin(), found.end(),
+            [](const Snapshot& a, const Snapshot& b) { return std::tie(a.step, a.name) < std::tie(b.step, b.name); });
+  return found;
 }
 
 void prune_checkpoints(const fs::path& folder, std::size_t count) {

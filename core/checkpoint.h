@@ -30,7 +30,8 @@ struct TrainState {
   std::int64_t step = 0;
   double seconds = 0.0;  // of training so far
   NamedTensors tensors{};
-  std::int64_t micro_batch = 0;  // in use; 0 in records that do not say
+  std::int64_t micro_batch = 0;          // in use; 0 in records that do not say
+  std::vector<std::int64_t> left_out{};  // steps whose loss or gradient was not finite
 };
 
 /// run/checkpoints/step_0000100.safetensors, then .json with its content hash: only a pair whose hash agrees counts.
@@ -38,8 +39,21 @@ void save_checkpoint(const std::filesystem::path& folder, const TrainState& stat
 /// The newest whole checkpoint; damaged ones are passed over with a line on stderr. Throws ConfigError when it was
 /// written under another configuration.
 std::optional<TrainState> load_newest_checkpoint(const std::filesystem::path& folder, const std::string& config_hash);
+/// The tensors of the newest whole checkpoint, whatever configuration wrote it. Throws DataError where there is none.
+NamedTensors newest_checkpoint_tensors(const std::filesystem::path& folder);
 /// The same refusal without reading tensors.
 void expect_own_checkpoints(const std::filesystem::path& folder, const std::string& config_hash);
+/// Snapshots of averages for `thaw ema`: <folder>/step_0000100_<name>.safetensors, never pruned.
+struct Snapshot {
+  std::int64_t step = 0;
+  std::string name;
+  std::filesystem::path path;
+};
+void save_snapshot(const std::filesystem::path& folder, std::int64_t step, const std::string& name,
+                   const NamedTensors& tensors);
+/// By step, then name.
+std::vector<Snapshot> snapshots_in(const std::filesystem::path& folder);
+
 /// Keeps the newest `count`.
 void prune_checkpoints(const std::filesystem::path& folder, std::size_t count);
 

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/math/power_profile.h"
 
 namespace thaw {
 
@@ -26,7 +27,7 @@ const std::vector<Option>& optimizer_options() {
 }
 
 OptimizerOptions optimizer_options_from(const Settings& settings) {
-  return {settings.number("learning_rate"), settings.number("beta1"),  settings.number("beta2"),
+  return {settings.number("learning_rate"), settings.number("beta1"),        settings.number("beta2"),
           settings.number("epsilon"),       settings.number("weight_decay"), settings.integer("warmup"),
           settings.text("decay"),           settings.number("clip")};
 }
@@ -94,7 +95,18 @@ NamedTensors AdamW::state() const {
   return state;
 }
 
-WeightAverage::WeightAverage(const NamedTensors& parameters, double decay) : decay_(decay) {
+DecayRule exponential_decay(double decay) {
+  return [decay](std::int64_t step) {
+    const double n = static_cast<double>(step);
+    return std::min(decay, (1 + n) / (10 + n));
+  };
+}
+
+DecayRule power_decay_rule(double std) {
+  return [gamma = power_gamma(std)](std::int64_t step) { return power_decay(gamma, static_cast<double>(step)); };
+}
+
+WeightAverage::WeightAverage(const NamedTensors& parameters, DecayRule decay) : decay_(std::move(decay)) {
   for (const auto& [name, weight] : parameters) {
     average_.emplace_back(name, weight.detach().clone());
     if (!weight.requires_grad()) continue;
@@ -105,12 +117,10 @@ WeightAverage::WeightAverage(const NamedTensors& parameters, double decay) : dec
 
 void WeightAverage::update(std::int64_t step) {
   const c10::NoGradGuard no_grad;
-  const double n = static_cast<double>(step);
-  at::_foreach_lerp_(values_, weights_, 1 - std::min(decay_, (1 + n) / (10 + n)));
+  at::_foreach_lerp_(values_, weights_, 1 - decay_(step));
 }
 
-SwappedWeights::SwappedWeights(const NamedTensors& parameters, const NamedTensors& average)
-    : parameters_(parameters) {
+SwappedWeights::SwappedWeights(const NamedTensors& parameters, const NamedTensors& average) : parameters_(parameters) {
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     kept_.emplace_back(parameters_[i].first, parameters_[i].second.detach());
     parameters_[i].second.set_data(average[i].second);

@@ -2,6 +2,7 @@
 // AdamW and the moving average of weights, as functions of their own named state.
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "core/base/config.h"
@@ -27,7 +28,8 @@ double learning_rate_at(const OptimizerOptions& options, std::int64_t step, std:
 class AdamW {
  public:
   AdamW(const NamedTensors& parameters, OptimizerOptions options);
-  /// Scales the gradients to a global norm of at most `clip`. Returns the norm before, a float64 scalar on their device.
+  /// Scales the gradients to a global norm of at most `clip`. Returns the norm before, a float64 scalar on their
+  /// device.
   at::Tensor clip_gradients();
   /// Step `number`, 1 for the first. Nothing changes where `is_void`, a float32 scalar on the device, is 1: a step can
   /// be refused without its reason leaving the device.
@@ -47,15 +49,21 @@ class AdamW {
   Group groups_[2];
 };
 
-/// Exponential moving average with the warm-up min(decay, (1 + step) / (10 + step)).
+/// A moving average of weights, updated after each step; `decay` may depend on the step, 1 for the first.
+using DecayRule = std::function<double(std::int64_t step)>;
+/// Constant with the warm-up min(decay, (1 + step) / (10 + step)).
+DecayRule exponential_decay(double decay);
+/// Karras et al. 2024 (EDM2), eq. 127, of relative width `std`.
+DecayRule power_decay_rule(double std);
+
 class WeightAverage {
  public:
-  WeightAverage(const NamedTensors& parameters, double decay);
+  WeightAverage(const NamedTensors& parameters, DecayRule decay);
   void update(std::int64_t step);  // 1 for the first
   const NamedTensors& tensors() const { return average_; }
 
  private:
-  double decay_;
+  DecayRule decay_;
   std::vector<at::Tensor> weights_, values_;
   NamedTensors average_;
 };

@@ -1,8 +1,10 @@
 #include "core/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <optional>
 #include <sstream>
 
 #include <ATen/ATen.h>
@@ -24,6 +26,7 @@ namespace thaw {
 namespace {
 
 constexpr std::size_t kKeptCheckpoints = 2;
+constexpr std::size_t kMostLeftOut = 20;  // steps that were not finite
 constexpr std::int64_t kValidationExamples = 128;
 constexpr int kValidationLevels = 8;
 // A device is asked for its numbers at least this often, so that training on after a loss that is not finite is short.
@@ -40,6 +43,11 @@ EventImage event_image(std::string png) {
   return {std::move(png), width, height, channels};
 }
 
+// "std0.05": names of tensors and of files.
+std::string average_name(const char* kind, double number) {
+  return concat(kind, format_double(number));
+}
+
 // The model's and the objective's own.
 NamedTensors all_weights(const TrainJob& job) {
   NamedTensors weights = job.model->backbone->parameters().all();
@@ -54,7 +62,7 @@ class Training {
         weights_(all_weights(job)),
         loader_(job.dataset, job.seed, job.batch),
         optimizer_(weights_, job.optimizer),
-        average_(weights_, job.ema_decay),
+        average_(weights_, exponential_decay(job.ema_decay)),
         micro_batch_(job.micro_batch > 0 ? std::min(job.micro_batch, job.batch) : job.batch),
         on_device_(job.model->device),
         loss_(at::zeros({}, on_device_.dtype(at::kDouble))),
@@ -62,14 +70,23 @@ class Training {
         is_bad_(at::zeros({}, on_device_.dtype(at::kBool))),
         num_good_(at::zeros({}, on_device_.dtype(at::kDouble))),
         log_(job.folder / "metrics.jsonl"),
-        events_(job.folder / "events") {}
+        events_(job.folder / "events") {
+    for (const double decay : job.more_decays)
+      more_.push_back({average_name("decay", decay), WeightAverage(weights_, exponential_decay(decay))});
+    for (const double std : job.power_stds)
+      more_.push_back({average_name("std", std), WeightAverage(weights_, power_decay_rule(std))});
+  }
 
   void run() {
     const std::int64_t start = resume();
     Progress progress("train", job_.steps, start);
+    if (start == 0 && job_.on_not_finite == "rollback") save(0, progress);  // there is always a way back
     for (std::int64_t step = start; step < job_.steps; ++step) {
       const std::int64_t micro_batch = micro_batch_;
-      update(step);
+      if (const auto back = take(step)) {
+        step = *back - 1;
+        continue;
+      }
       const std::int64_t done = step + 1;
       const bool is_last = done == job_.steps, must_stop = stop_requested() && !is_last;
       const bool must_log = done % job_.log_every == 0 || is_last;
@@ -82,6 +99,7 @@ class Training {
       if (must_validate) validate(done, progress);
       if (must_preview) preview(done);
       if (must_save) save(done, progress);
+      if (is_due(job_.snapshot_every, done)) save_snapshots(done);
       progress.update(done, concat("loss ", format_short(last_loss_, 3)));
       if (must_stop)
         throw Stopped(concat("stopped after step ", done, " of ", job_.steps, "; saved in ", job_.folder.string(),
@@ -99,6 +117,8 @@ class Training {
     NamedTensors state;
     for (const auto& [name, tensor] : weights_) state.emplace_back("model." + name, tensor.detach());
     for (const auto& [name, tensor] : average_.tensors()) state.emplace_back("ema." + name, tensor);
+    for (const auto& [average, values] : more_)
+      for (const auto& [name, tensor] : values.tensors()) state.emplace_back(average + "." + name, tensor);
     for (const auto& [name, tensor] : optimizer_.state()) state.emplace_back("adamw." + name, tensor);
     for (const auto& [name, tensor] : job_.objective->state()) state.emplace_back("objective." + name, tensor);
     return state;
@@ -113,6 +133,7 @@ class Training {
     if (!found) return 0;
     assign(all_state(), found->tensors, (job_.folder / "checkpoints").string());
     seconds_before_ = found->seconds;
+    left_out_ = found->left_out;
     if (found->micro_batch > 0) micro_batch_ = std::min(micro_batch_, found->micro_batch);
     if (step < job_.steps) std::fprintf(stderr, "train: going on from step %lld\n", static_cast<long long>(step));
     return step;
@@ -129,19 +150,65 @@ class Training {
     write_file(log_, kept);
   }
 
-  // One step, whose numbers stay on the device. Once a loss or gradient is not finite no later step changes a weight
-  // either, until read_numbers tells.
-  void update(std::int64_t step) {
+  // One step by the policy of train.on_not_finite. Returns the step to go back to, where that is the policy.
+  std::optional<std::int64_t> take(std::int64_t step) {
+    if (std::find(left_out_.begin(), left_out_.end(), step) != left_out_.end()) return std::nullopt;
     const Batch batch = loader_.batch(static_cast<std::uint64_t>(step));
     accumulate_gradients(batch, step);
     norm_ = optimizer_.clip_gradients();
-    is_bad_ = at::logical_or(is_bad_, at::logical_not(at::isfinite(loss_ + norm_)));
+    const at::Tensor is_bad = at::logical_not(at::isfinite(loss_ + norm_));
+    // Only this policy needs no answer from the device at every step.
+    if (job_.on_not_finite != "abort" && is_bad.item<bool>()) return leave_out(batch, step);
+    is_bad_ = at::logical_or(is_bad_, is_bad);
+    update(step);
+    return std::nullopt;
+  }
+
+  // Whose numbers stay on the device. Once a loss or gradient is not finite no later step changes a weight either,
+  // until read_numbers tells.
+  void update(std::int64_t step) {
     last_rate_ = learning_rate_at(job_.optimizer, step, job_.steps);
     optimizer_.step(last_rate_, step + 1, is_bad_.to(at::kFloat));
     average_.update(step + 1);
+    for (auto& [name, average] : more_) average.update(step + 1);
     optimizer_.zero_gradients();
     job_.objective->updated(*job_.model, context(step, 0));
     num_good_ = num_good_ + at::logical_not(is_bad_);
+  }
+
+  std::optional<std::int64_t> leave_out(const Batch& batch, std::int64_t step) {
+    optimizer_.zero_gradients();
+    const BadLosses bad = bad_losses(batch, step);
+    const bool goes_back = job_.on_not_finite == "rollback";
+    left_out_.push_back(step);
+    std::int64_t next = step + 1;
+    if (goes_back) {
+      const auto found = load_newest_checkpoint(job_.folder / "checkpoints", job_.config_hash);
+      if (!found) throw DataError(concat(job_.folder.string(), ": no whole checkpoint to go back to."));
+      assign(all_state(), found->tensors, (job_.folder / "checkpoints").string());
+      next = found->step;
+      trim_log(next);
+      events_.rewrite_up_to(next);
+    }
+    append_line(job_.folder / "incidents.jsonl", nlohmann::json{{"step", step + 1},
+                                                                {"policy", job_.on_not_finite},
+                                                                {"cause", bad.samples.empty() ? "gradient" : "loss"},
+                                                                {"samples", bad.samples},
+                                                                {"goes_on_from", next}}
+                                                     .dump());
+    std::fprintf(stderr, "train: step %lld: %s is not finite; %s\n", static_cast<long long>(step + 1),
+                 bad.samples.empty() ? "the gradient" : "the loss",
+                 goes_back ? concat("back to step ", next, ", then without it").c_str() : "left out");
+    if (left_out_.size() >= kMostLeftOut)
+      throw NumbersError(concat("step ", step + 1, ": ", left_out_.size(), " steps were not finite; see ",
+                                (job_.folder / "incidents.jsonl").string(), "."));
+    if (goes_back) {  // remembered by the checkpoint itself: whoever goes on from it leaves the step out too
+      save_checkpoint(job_.folder / "checkpoints", {next, seconds_before_, all_state(), micro_batch_, left_out_},
+                      job_.config_hash);
+      return next;
+    }
+    loss_ = norm_ = at::zeros({}, on_device_.dtype(at::kDouble));  // for the log of a step that was none
+    return std::nullopt;
   }
 
   // Halves the micro-batch for good where memory does not suffice. Only gradients are tried again: a step of the
@@ -195,20 +262,29 @@ class Training {
     if (values[2] != 0) fail_not_finite(start + static_cast<std::int64_t>(values[3]));
   }
 
+  struct BadLosses {
+    std::vector<std::int64_t> samples{};  // positions in the batch
+  };
   // The weights are still those of the step that failed, so that its losses can be had once more.
-  [[noreturn]] void fail_not_finite(std::int64_t step) {
+  BadLosses bad_losses(const Batch& batch, std::int64_t step) const {
     const c10::NoGradGuard no_grad;
-    const Batch batch = loader_.batch(static_cast<std::uint64_t>(step));
-    const std::string unchanged =
-        concat(" The weights were not updated. Checkpoints: ", (job_.folder / "checkpoints").string(), ".");
+    BadLosses result;
     for (std::int64_t first = 0; first < job_.batch; first += micro_batch_) {
       const at::Tensor loss = losses(batch, step, first).cpu();
       const at::Tensor bad = at::nonzero(at::logical_not(at::isfinite(loss))).flatten();
-      if (bad.numel() > 0)
-        throw NumbersError(concat("step ", step + 1, ": loss is not finite in ", bad.numel(), " of ", loss.numel(),
-                                  " samples, first at sample ", first + bad[0].item<std::int64_t>(), ".", unchanged));
+      for (std::int64_t i = 0; i < bad.numel(); ++i) result.samples.push_back(first + bad[i].item<std::int64_t>());
     }
-    throw NumbersError(concat("step ", step + 1, ": the gradient is not finite, though every loss is.", unchanged));
+    return result;
+  }
+
+  [[noreturn]] void fail_not_finite(std::int64_t step) {
+    const BadLosses bad = bad_losses(loader_.batch(static_cast<std::uint64_t>(step)), step);
+    const std::string unchanged =
+        concat(" The weights were not updated. Checkpoints: ", (job_.folder / "checkpoints").string(), ".");
+    if (bad.samples.empty())
+      throw NumbersError(concat("step ", step + 1, ": the gradient is not finite, though every loss is.", unchanged));
+    throw NumbersError(concat("step ", step + 1, ": loss is not finite in ", bad.samples.size(), " of ", job_.batch,
+                              " samples, first at sample ", bad.samples.front(), ".", unchanged));
   }
 
   void scalar(const char* tag, std::int64_t done, double value) {
@@ -277,15 +353,28 @@ class Training {
 
   void save(std::int64_t done, const Progress& progress) const {
     save_checkpoint(job_.folder / "checkpoints",
-                    {done, seconds_before_ + progress.seconds(), all_state(), micro_batch_}, job_.config_hash);
+                    {done, seconds_before_ + progress.seconds(), all_state(), micro_batch_, left_out_},
+                    job_.config_hash);
     prune_checkpoints(job_.folder / "checkpoints", kKeptCheckpoints);
   }
+
+  void save_snapshots(std::int64_t done) const {
+    for (const auto& [name, average] : more_)
+      if (name.starts_with("std")) save_snapshot(job_.folder / "snapshots", done, name, average.tensors());
+  }
+
+  struct NamedAverage {
+    std::string name;
+    WeightAverage average;
+  };
 
   const TrainJob& job_;
   NamedTensors weights_;
   Loader loader_;
   AdamW optimizer_;
   WeightAverage average_;
+  std::vector<NamedAverage> more_{};
+  std::vector<std::int64_t> left_out_{};
   std::int64_t micro_batch_;
   at::TensorOptions on_device_;
   // Of the latest step; then whether any step was not finite, and the number of steps before the first such one.
@@ -306,12 +395,22 @@ const std::vector<Option>& train_options() {
       {"preview_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
       {"validate_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
       {"log_every", std::int64_t{10}, "steps", 1, 1e9},
+      {"on_not_finite",
+       std::string("abort"),
+       "what a loss or gradient that is not finite leads to",
+       0,
+       0,
+       {"abort", "skip", "rollback"}},
       {"init", std::string(), "model directory whose weights to start from"}};
   return options;
 }
 
 const std::vector<Option>& ema_options() {
-  static const std::vector<Option> options{{"decay", 0.999, "of the moving average of weights", 0.0, 0.9999999}};
+  static const std::vector<Option> options{
+      {"decay", 0.999, "of the moving average of weights that samples", 0.0, 0.9999999},
+      {"more_decays", std::vector<double>{}, "of further averages, for `thaw ema`", 0.0, 0.9999999},
+      {"power", std::vector<double>{}, "relative widths of power-function averages, for `thaw ema`", 1e-3, 0.2886},
+      {"snapshot_every", std::int64_t{0}, "steps between snapshots of those; 0 for none", 0, 1e9}};
   return options;
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/base/config.h"
 #include "core/dataset.h"
@@ -26,7 +27,10 @@ struct TrainJob {
   std::int64_t steps = 0, batch = 1, micro_batch = 0;
   std::int64_t checkpoint_every = 100, preview_every = 0, validate_every = 0, log_every = 10;
   OptimizerOptions optimizer{};
-  double ema_decay = 0.999;
+  double ema_decay = 0.999;                         // of the average that samples
+  std::vector<double> more_decays{}, power_stds{};  // further averages, kept in checkpoints
+  std::int64_t snapshot_every = 0;                  // of the power-function averages, for `thaw ema`
+  std::string on_not_finite = "abort";
   std::filesystem::path folder;  // the run folder
   std::string config_hash;
   /// Called with EMA weights in place; writes the preview and returns its path relative to the run folder.
@@ -37,8 +41,10 @@ struct TrainJob {
 ///
 /// Any interruption (also SIGKILL) and a new call give the same final files to the bit, on a CPU with the same number
 /// of threads; only "seconds" in metrics.jsonl differ. Throws Stopped after SIGINT or SIGTERM, with everything saved;
-/// NumbersError after a loss that is not finite, which changed no weight; ResourceError when memory does not suffice for
-/// one example. Until then a micro-batch that does not fit is halved for good, which checkpoints remember.
+/// NumbersError after a loss or gradient that is not finite, which changed no weight (on_not_finite: abort), or after
+/// 20 steps left out for it (skip: that step alone; rollback: back to the newest checkpoint, then without that step;
+/// each noted in incidents.jsonl); ResourceError when memory does not suffice for one example. Until then a micro-batch
+/// that does not fit is halved for good, which checkpoints remember.
 void train(const TrainJob& job);
 
 }  // namespace thaw

@@ -17,8 +17,10 @@
 #include "core/base/version.h"
 #include "core/device.h"
 #include "experiments/command_certify.h"
+#include "experiments/command_ema.h"
 #include "experiments/command_explain.h"
 #include "experiments/command_sample.h"
+#include "experiments/command_study.h"
 #include "experiments/comparison.h"
 #include "experiments/forward.h"
 #include "experiments/model_folder.h"
@@ -62,15 +64,7 @@ int command_compare(CommandLine line, const Catalog& catalog) {
   const fs::path out = take_setting(line, "out", (fs::path("runs") / concat("compare_", path.filename().string())).string());
   if (const std::string n = take_setting(line, "n"); !n.empty()) line.settings.push_back("compare.n=" + n);
   const LoadedModel loaded = open_model(path, catalog, line.settings);
-  if (loaded.experiment->compare().samplers.empty())
-    throw ConfigError("compare.samplers: names nothing to compare; for example compare.samplers=[ddim,heun].");
-  make_folder(out);
-  write_file(out / "config.resolved.yaml", loaded.experiment->config().resolved());
-  write_environment(loaded.model, out, line.text);
-  Evaluator evaluator(*loaded.experiment);
-  const nlohmann::json compared = compare_samplers(*loaded.experiment, loaded.model, evaluator, out / "pictures");
-  write_file(out / "metrics.json", nlohmann::json{{"compare", compared}}.dump(1) + "\n");
-  write_report(out);
+  const nlohmann::json compared = run_comparison(loaded, out, line.text);
   std::printf("%-14s %12s %6s %10s %10s\n", "sampler", "evaluations", "steps", "quality", "s/sample");
   for (const auto& cell : compared["cells"]) {
     const std::string quality = compared["quality"];
@@ -214,6 +208,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "        [init=FILE strength= mask=FILE] [between=3,8]       from given data, or between two samples\n"
       "thaw invert MODEL init=FILE sampler=ddim_inversion out=noise.safetensors\n"
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
+      "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"
+      "thaw ema RUN std=0.05,0.1 | decay=0.99  other averages of a training's weights, as model directories\n"
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
       "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
@@ -295,6 +291,8 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"sample", command_sample},
       {"invert", command_invert},
       {"compare", command_compare},
+      {"study", command_study},
+      {"ema", command_ema},
       {"certify", command_certify},
       {"explain", command_explain},
       {"report", command_report},

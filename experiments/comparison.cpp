@@ -6,6 +6,9 @@
 #include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/text.h"
+#include "core/io/json_guard.h"
+#include "experiments/pipeline.h"
+#include "experiments/report.h"
 #include "experiments/sampling.h"
 
 namespace thaw {
@@ -25,7 +28,8 @@ nlohmann::json measure_solver(const Experiment& experiment, const Model& model, 
                               const Solver& solver, nlohmann::json cell, const std::filesystem::path& pictures) {
   const std::string sampler = cell["sampler"];
   const std::int64_t budget = cell["evaluations"];
-  const auto steps = steps_within(solver, [&](int count) { return experiment.grid(count); }, static_cast<int>(budget));
+  const auto steps = steps_within(
+      solver, [&](int count) { return experiment.grid(count); }, static_cast<int>(budget));
   if (!steps) {
     cell["refused"] = concat("one step takes more than ", budget, " evaluations");
     return cell;
@@ -69,21 +73,77 @@ nlohmann::json measure_cell(const Experiment& experiment, const Model& model, Ev
   }
   return cell;
 }
+
+/// Finished cells by the hash of all they depend on.
+class CellRecord {
+ public:
+  CellRecord(const Experiment& experiment, const Model& model, std::filesystem::path file) : file_(std::move(file)) {
+    static const std::vector<std::string> kSections{"seed",     "precision",    "dataset",  "codec",    "grid",
+                                                    "guidance", "thresholding", "sampling", "scheduler"};
+    base_ = concat(experiment.hash_of(kSections), hash_of_weights(model), experiment.compare().n, "\n",
+                   experiment.evaluate().features, "\n", experiment.evaluate().judge, "\n",
+                   join(experiment.evaluate().metrics, ","));
+    constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 20;
+    if (std::filesystem::exists(file_)) cells_ = parse_json_file(file_, kMaxBytes, 8);
+    if (!cells_.is_object()) cells_ = nlohmann::json::object();
+  }
+
+  std::optional<nlohmann::json> find(const std::string& sampler, std::int64_t budget) const {
+    const std::string key = key_of(sampler, budget);
+    if (!cells_.contains(key)) return std::nullopt;
+    return cells_[key];
+  }
+  void add(const std::string& sampler, std::int64_t budget, const nlohmann::json& cell) {
+    cells_[key_of(sampler, budget)] = cell;
+    write_file(file_, cells_.dump(1) + "\n");
+  }
+
+ private:
+  std::string key_of(const std::string& sampler, std::int64_t budget) const {
+    return content_hash(concat(base_, "\n", sampler, "\n", budget));
+  }
+
+  std::filesystem::path file_;
+  std::string base_;
+  nlohmann::json cells_ = nlohmann::json::object();
+};
+
 }  // namespace
 
 nlohmann::json compare_samplers(const Experiment& experiment, const Model& model, Evaluator& evaluator,
-                                const std::filesystem::path& pictures) {
+                                const std::filesystem::path& folder) {
   const CompareSettings& compare = experiment.compare();
   const auto total = static_cast<std::int64_t>(compare.samplers.size() * compare.evaluations.size());
+  CellRecord record(experiment, model, folder / "compare.cells.json");
   Progress progress("compare", total);
   nlohmann::json cells = nlohmann::json::array();
   for (const std::string& sampler : compare.samplers)
     for (const std::int64_t budget : compare.evaluations) {
-      cells.push_back(measure_cell(experiment, model, evaluator, sampler, budget, pictures));
+      if (auto known = record.find(sampler, budget)) {
+        cells.push_back(std::move(*known));
+      } else {
+        cells.push_back(measure_cell(experiment, model, evaluator, sampler, budget, folder / "pictures"));
+        record.add(sampler, budget, cells.back());
+      }
       progress.update(static_cast<std::int64_t>(cells.size()), concat(sampler, " at ", budget));
     }
   const auto& metrics = experiment.evaluate().metrics;
   return {{"quality", metrics.empty() ? "" : metrics.front()}, {"n", compare.n}, {"cells", cells}};
+}
+
+nlohmann::json run_comparison(const LoadedModel& loaded, const std::filesystem::path& folder,
+                              const std::string& command) {
+  const Experiment& experiment = *loaded.experiment;
+  if (experiment.compare().samplers.empty())
+    throw ConfigError("compare.samplers: names nothing to compare; for example compare.samplers=[ddim,heun].");
+  Evaluator evaluator(experiment);
+  make_folder(folder);
+  write_file(folder / "config.resolved.yaml", experiment.config().resolved());
+  write_environment(loaded.model, folder, command);
+  const nlohmann::json compared = compare_samplers(experiment, loaded.model, evaluator, folder);
+  write_file(folder / "metrics.json", nlohmann::json{{"compare", compared}}.dump(1) + "\n");
+  write_report(folder);
+  return compared;
 }
 
 }  // namespace thaw

@@ -97,7 +97,11 @@ void Experiment::read_components() {
   const Config train = config_.section("train");
   train_ = train.read(train_options(), "section train", std::vector<std::string>{"optimizer", "ema"});
   optimizer_ = optimizer_options_from(train.section("optimizer").read(optimizer_options(), "section train.optimizer"));
-  ema_decay_ = train.section("ema").read(ema_options(), "section train.ema").number("decay");
+  ema_ = train.section("ema").read(ema_options(), "section train.ema");
+  if (ema_->integer("snapshot_every") > 0 && ema_->numbers("power").empty())
+    ema_->fail("snapshot_every",
+               "snapshots are of power-function averages; name two in train.ema.power, for example "
+               "[0.05, 0.1].");
 }
 
 // For the same device and precision; alive as long as who holds it.
@@ -296,7 +300,11 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.validate_every = train_->integer("validate_every");
   job.log_every = train_->integer("log_every");
   job.optimizer = optimizer_;
-  job.ema_decay = ema_decay_;
+  job.ema_decay = ema_->number("decay");
+  job.more_decays = ema_->numbers("more_decays");
+  job.power_stds = ema_->numbers("power");
+  job.snapshot_every = ema_->integer("snapshot_every");
+  job.on_not_finite = train_->text("on_not_finite");
   job.folder = folder;
   if (job.validate_every > 0) job.held_out = held_out();
   return job;

@@ -95,7 +95,7 @@ class Experiment {
   std::string scheduler_path_;
   std::optional<Settings> train_;
   OptimizerOptions optimizer_{};
-  double ema_decay_ = 0.999;
+  std::optional<Settings> ema_;
   Parameterisation parameterisation_{};
   EvaluateSettings evaluate_{};
   CompareSettings compare_{};

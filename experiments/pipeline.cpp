@@ -81,7 +81,7 @@ class Pipeline {
       stage("evaluate", [&] { evaluate_stage(); });
       stage("compare", [&] {
         load_evaluator();
-        merge_metrics({{"compare", compare_samplers(experiment_, model_, *evaluator_, folder_ / "pictures")}});
+        merge_metrics({{"compare", compare_samplers(experiment_, model_, *evaluator_, folder_)}});
       });
     }
     if (wants("train")) save_model(folder_ / "model", experiment_, model_, "float32", card_facts(experiment_, folder_));

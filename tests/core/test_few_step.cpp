@@ -283,7 +283,7 @@ double trained_error(const char* name, const char* yaml, const char* process, Pr
   options.warmup = 20;
   if (std::string_view(name) == "progressive_distillation") options.decay = "linear", options.learning_rate = 5e-3;
   AdamW optimizer(weights, options);
-  WeightAverage average(weights, 0.99);
+  WeightAverage average(weights, exponential_decay(0.99));
   const at::Tensor never = at::zeros({});
   for (std::int64_t step = 0; step < steps; ++step) {
     losses(*what, model, 256, static_cast<std::uint64_t>(step), steps, at::kFloat).mean().backward();

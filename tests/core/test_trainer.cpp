@@ -1,9 +1,11 @@
 // The training loop where something goes wrong: memory, numbers, a kill.
 
 #include <unistd.h>
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <map>
 
 #include <ATen/ATen.h>
 #include <c10/util/Exception.h>
@@ -216,4 +218,77 @@ CATCH_TEST_CASE("how often numbers are read changes no weight", "[core][trainer]
     return line;
   };
   CATCH_CHECK(last_line(often) == last_line(seldom));
+}
+
+CATCH_TEST_CASE("steps that are not finite are left out, at once or after going back, and noted",
+                "[core][trainer][numbers]") {
+  const Mishap bad = [](const at::Tensor& output, const StepContext& context) {
+    at::Tensor more = at::zeros({output.size(0)});
+    if (context.step == 5 || context.step == 6) more[3] = std::numeric_limits<double>::quiet_NaN();
+    return more;
+  };
+  const auto policy = [](const char* name) {
+    return [name](TrainJob& job) {
+      job.on_not_finite = name;
+      job.checkpoint_every = 4;
+    };
+  };
+  Run skipped("skip"), back("rollback"), resumed("rollback_resumed");
+  skipped.train(12, bad, policy("skip"));
+  back.train(12, bad, policy("rollback"));
+  // Leaving out the same steps is the same training, whatever was done twice.
+  CATCH_CHECK(at::equal(skipped.weight(), back.weight()));
+  CATCH_CHECK(skipped.saved().left_out == std::vector<std::int64_t>{5, 6});
+  CATCH_CHECK(back.saved().left_out == std::vector<std::int64_t>{5, 6});
+  resumed.train(8, bad, policy("rollback"));
+  resumed.train(12, bad, policy("rollback"));
+  CATCH_CHECK(at::equal(resumed.weight(), back.weight()));
+  const std::string notes = read_file(back.folder / "incidents.jsonl");
+  const nlohmann::json first = nlohmann::json::parse(notes.substr(0, notes.find('\n')));
+  CATCH_CHECK(first["step"] == 6);
+  CATCH_CHECK(first["samples"] == std::vector<int>{3});
+  CATCH_CHECK(first["goes_on_from"] == 4);
+  CATCH_CHECK(std::count(notes.begin(), notes.end(), '\n') == 2);
+  // A training that leaves everything out ends.
+  Run hopeless("hopeless");
+  const Mishap always = [](const at::Tensor& output, const StepContext&) {
+    return at::full({output.size(0)}, std::numeric_limits<double>::infinity());
+  };
+  CATCH_CHECK_THROWS_AS(hopeless.train(100, always, policy("skip")), NumbersError);
+  // Without such steps the policies change no bit.
+  Run plain("plain"), watched("watched");
+  plain.train(6, kNone);
+  watched.train(6, kNone, policy("skip"));
+  CATCH_CHECK(at::equal(plain.weight(), watched.weight()));
+}
+
+CATCH_TEST_CASE("several averages are kept at once, resumed to the bit and written as snapshots",
+                "[core][trainer][ema]") {
+  const auto averages = [](TrainJob& job) {
+    job.more_decays = {0.5};
+    job.power_stds = {0.05, 0.1};
+    job.snapshot_every = 4;
+    job.checkpoint_every = 3;
+  };
+  Run whole("averages"), parts("averages_resumed");
+  whole.train(12, kNone, averages);
+  parts.train(7, kNone, averages);
+  parts.train(12, kNone, averages);
+  const auto tensors = [](const Run& run) {
+    std::map<std::string, at::Tensor> named;
+    for (const auto& [name, tensor] : run.saved().tensors) named[name] = tensor;
+    return named;
+  };
+  const auto a = tensors(whole), b = tensors(parts);
+  for (const char* name : {"ema.w", "decay0.5.w", "std0.05.w", "std0.1.w"}) {
+    CATCH_CAPTURE(name);
+    CATCH_REQUIRE(a.contains(name));
+    CATCH_CHECK(at::equal(a.at(name), b.at(name)));
+  }
+  CATCH_CHECK_FALSE(at::equal(a.at("std0.05.w"), a.at("std0.1.w")));
+  const std::vector<Snapshot> found = snapshots_in(whole.folder / "snapshots");
+  CATCH_REQUIRE(found.size() == 6);
+  CATCH_CHECK(found.front().step == 4);
+  CATCH_CHECK(found.back().name == "std0.1");
+  CATCH_CHECK(at::equal(load_tensors(found.back().path).tensors.front().second, a.at("std0.1.w")));
 }

@@ -1,0 +1,160 @@
+#include "experiments/command_study.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/text.h"
+#include "core/base/version.h"
+#include "core/io/json_guard.h"
+#include "experiments/comparison.h"
+#include "experiments/pipeline.h"
+
+namespace thaw {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t kMaxRecordBytes = std::uint64_t{64} << 20;
+constexpr int kMaxRecordDepth = 16;
+
+/// One configuration's outcome.
+struct Part {
+  std::string name, title, command, device, commit;
+  std::int64_t steps = 0;  // of training; 0 where none was done
+  double train_seconds = 0.0;
+  std::uint64_t seed = 0;
+  nlohmann::json compared;
+  std::map<std::int64_t, double> floors;  // by number of samples
+};
+
+Part run_part(const fs::path& path, const Catalog& catalog, const std::string& command) {
+  Part part;
+  part.name = path.stem().string();
+  const fs::path folder = fs::path("runs") / part.name;
+  Config config = Config::load(path);
+  const bool is_trained_here = config.take_text("model").empty();
+  std::unique_ptr<Experiment> own;
+  const LoadedModel loaded = is_trained_here ? LoadedModel{} : open_model(path, catalog);
+  if (is_trained_here) {
+    own = std::make_unique<Experiment>(Config::load(path), catalog);
+    run_pipeline(*own, {folder, command, {"train", "compare"}});
+    part.compared = parse_json_file(folder / "metrics.json", kMaxRecordBytes, kMaxRecordDepth)["compare"];
+    const nlohmann::json stages = parse_json_file(folder / "stages.json", kMaxRecordBytes, kMaxRecordDepth);
+    part.train_seconds = stages["train"]["seconds"].get<double>();
+    part.steps = own->train_settings().integer("steps");
+  } else {
+    part.compared = run_comparison(loaded, folder, command);
+  }
+  const Experiment& experiment = is_trained_here ? *own : *loaded.experiment;
+  part.title = experiment.title();
+  part.seed = experiment.seed();
+  const nlohmann::json environment = parse_json_file(folder / "environment.json", kMaxRecordBytes, kMaxRecordDepth);
+  part.device = environment["device"];
+  part.commit = environment["commit"];
+  const auto& metrics = experiment.evaluate().metrics;
+  if (std::find(metrics.begin(), metrics.end(), "frechet") == metrics.end()) return part;
+  Evaluator evaluator(experiment);
+  for (const auto& cell : part.compared["cells"])
+    if (cell.contains("n") && !part.floors.contains(cell["n"]))
+      part.floors[cell["n"]] = evaluator.frechet_floor(cell["n"]);
+  return part;
+}
+
+std::string with_interval(const nlohmann::json& cell, const std::string& name, int digits) {
+  if (!cell.contains(name)) return "-";
+  return concat(format_short(cell[name].get<double>(), digits), " (",
+                format_short(cell[name + "_low"].get<double>(), digits), " - ",
+                format_short(cell[name + "_high"].get<double>(), digits), ")");
+}
+
+/// The smallest Frechet distance among the cells called a reference, by number of samples.
+std::map<std::int64_t, double> references(const std::vector<Part>& parts, const std::vector<std::string>& names) {
+  std::map<std::int64_t, double> best;
+  for (const Part& part : parts) {
+    if (std::find(names.begin(), names.end(), part.name) == names.end()) continue;
+    for (const auto& cell : part.compared["cells"]) {
+      if (!cell.contains("frechet")) continue;
+      const double value = cell["frechet"];
+      const auto [known, is_new] = best.try_emplace(cell["n"], value);
+      if (!is_new) known->second = std::min(known->second, value);
+    }
+  }
+  return best;
+}
+
+std::string page(const std::vector<Part>& parts, const std::vector<std::string>& names, const std::string& command,
+                 const std::string& out) {
+  const auto best = references(parts, names);
+  std::string text =
+      concat("# ", parts.front().title, "\n\nWritten by `", command, " out=", out, "`; not edited by hand.\n\n");
+  text += concat("Commit ", parts.front().commit.substr(0, 12), ", ", parts.front().device, ", seed ",
+                 parts.front().seed, ". Intervals: 95 %, by resampling (Frechet) and Wilson (recognised). ",
+                 names.empty() ? ""
+                               : concat("Ratio: to the smallest distance of ", join(names, ", "),
+                                        " at the same number of samples. "),
+                 "Floor: the distance of as many real training examples.\n\n");
+  text += "| configuration | trained | sampler | evaluations | n | recognised | Frechet distance | floor | ratio |\n";
+  text += "|---|---|---|---|---|---|---|---|---|\n";
+  for (const Part& part : parts)
+    for (const auto& cell : part.compared["cells"]) {
+      const std::string sampler = cell["sampler"];
+      const std::string start =
+          concat("| ", part.name, " | ",
+                 part.steps > 0 ? concat(part.steps, " steps, ", format_duration_s(part.train_seconds)) : "", " | ",
+                 sampler, " | ");
+      if (cell.contains("refused")) {
+        text += concat(start, cell["evaluations"].get<std::int64_t>(), " | | ", cell["refused"].get<std::string>(),
+                       " | | | |\n");
+        continue;
+      }
+      const std::int64_t n = cell["n"];
+      const auto reference = best.find(n);
+      const bool has_ratio = reference != best.end() && cell.contains("frechet");
+      text += concat(start, cell["evaluations_used"].get<std::int64_t>(), " | ", n, " | ",
+                     with_interval(cell, "class_agreement", 3), " | ", with_interval(cell, "frechet", 3), " | ",
+                     part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "-", " | ",
+                     has_ratio ? format_short(cell["frechet"].get<double>() / reference->second, 3) : "-", " |\n");
+    }
+  return text;
+}
+
+}  // namespace
+
+int command_study(CommandLine line, const Catalog& catalog) {
+  expect_flags(line, {});
+  const fs::path out = take_setting(line, "out", "runs/study.md");
+  const std::string reference = take_setting(line, "reference");
+  if (!line.settings.empty())
+    throw ConfigError(concat("command line: unknown setting \"", line.settings.front(), "\". Known: out, reference."));
+  if (line.positional.empty()) throw ConfigError("command line: thaw study takes one configuration file or more.");
+  std::vector<std::string> names;
+  for (std::size_t begin = 0; begin < reference.size();) {
+    const std::size_t end = std::min(reference.find(',', begin), reference.size());
+    names.push_back(reference.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  std::vector<std::string> stems;
+  for (const std::string& path : line.positional) {
+    if (!fs::is_regular_file(path)) throw ConfigError(concat("command line: no configuration file ", path, "."));
+    stems.push_back(fs::path(path).stem().string());
+    if (std::count(stems.begin(), stems.end(), stems.back()) > 1)
+      throw ConfigError(concat("command line: two configurations are called ", stems.back(),
+                               "; a study tells them apart by the names of their files."));
+  }
+  for (const std::string& name : names)
+    if (std::find(stems.begin(), stems.end(), name) == stems.end())
+      throw ConfigError(concat("command line: reference: ", name, " is none of ", join(stems, ", "), "."));
+  std::vector<Part> parts;
+  for (const std::string& path : line.positional) parts.push_back(run_part(path, catalog, line.text));
+  write_file(out, page(parts, names, line.text, out.string()));
+  std::printf("%s\n", out.c_str());
+  return 0;
+}
+
+}  // namespace thaw
