@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 
 #include <ATen/ATen.h>
@@ -12,6 +14,7 @@
 #include "core/math/philox.h"
 #include "core/math/plan_analysis.h"
 #include "core/math/plan_builder.h"
+#include "core/math/plan_table.h"
 #include "samplers/sampler.h"
 #include "tests/catch.h"
 
@@ -380,4 +383,42 @@ CATCH_TEST_CASE("adaptive samplers do on tensors what they do on the host", "[co
     ++adaptive;
   }
   CATCH_CHECK(adaptive >= 5);
+}
+
+CATCH_TEST_CASE("the table of a plan gives what the executor gives, to the bit", "[core][executor][table]") {
+  const auto answer = [](float x, const Level& level) {
+    return std::tanh(1.3f * x + static_cast<float>(level.sigma)) * 0.8f;
+  };
+  const Denoiser on_tensors = [&](const Latent& x, const Query& query) -> Outputs {
+    at::Tensor data = at::empty_like(x.main());
+    for (std::int64_t i = 0; i < data.numel(); ++i)
+      data.data_ptr<float>()[i] = answer(x.main().const_data_ptr<float>()[i], query.at);
+    return {Latent::of(data)};
+  };
+  const SamplerRegistry samplers = all_samplers();
+  int planned = 0;
+  for (const auto& entry : samplers.entries()) {
+    const std::string& name = entry.info.name;
+    CATCH_CAPTURE(name);
+    if (entry.info.has_trait("adaptive") || entry.info.has_trait("inverts") || entry.info.has_trait("needs_timesteps"))
+      continue;
+    const Plan plan = plan_of(name, 9);
+    if (!asks_for_data_only(plan)) continue;
+    ++planned;
+    NoiseSource noise(5, {11});
+    const at::Tensor start = normals({1, 24}, 7);
+    const at::Tensor expected = run_plan(plan, on_tensors, Latent::of(start.clone()), noise).main();
+    const TableDenoiser<float> on_host = [&](const TableQuery<float>& query) {
+      for (std::size_t i = 0; i < query.x.size(); ++i) query.answers[0].values[i] = answer(query.x[i], query.level);
+    };
+    const TableNoise draw = [&](const Draw& what, std::span<float> values) {
+      if (what.is_path && what.from == what.to) return std::fill(values.begin(), values.end(), 0.0f);  // absent
+      const at::Tensor z = noise.draw(what, Latent::of(start)).front();
+      std::copy_n(z.const_data_ptr<float>(), values.size(), values.begin());
+    };
+    const std::vector<float> made =
+        run_table<float>(make_table(plan), {start.const_data_ptr<float>(), 24}, on_host, draw);
+    CATCH_CHECK(std::equal(made.begin(), made.end(), expected.const_data_ptr<float>()));
+  }
+  CATCH_CHECK(planned >= 55);
 }
