@@ -33,16 +33,36 @@ struct Part {
   std::map<std::int64_t, double> floors;  // by number of samples
 };
 
-Part run_part(const fs::path& path, const Catalog& catalog, const std::string& command) {
+/// A configuration and what is changed in it.
+struct Variant {
+  fs::path path;
+  std::vector<std::string> settings{};  // key=value
+};
+
+// "digits guidance.scale=2"; the folder has no spaces.
+std::string name_of(const Variant& variant) {
+  std::string name = variant.path.stem().string();
+  for (const std::string& setting : variant.settings) name += " " + setting;
+  return name;
+}
+fs::path folder_of(const Variant& variant) {
+  std::string name = name_of(variant);
+  for (char& c : name)
+    if (c == ' ' || c == '/') c = '_';
+  return fs::path("runs") / name;
+}
+
+Part run_part(const Variant& variant, const Catalog& catalog, const std::string& command) {
   Part part;
-  part.name = path.stem().string();
-  const fs::path folder = fs::path("runs") / part.name;
-  Config config = Config::load(path);
+  part.name = name_of(variant);
+  const fs::path folder = folder_of(variant);
+  Config config = Config::load(variant.path);
   const bool is_trained_here = config.take_text("model").empty();
   std::unique_ptr<Experiment> own;
-  const LoadedModel loaded = is_trained_here ? LoadedModel{} : open_model(path, catalog);
+  const LoadedModel loaded = is_trained_here ? LoadedModel{} : open_model(variant.path, catalog, variant.settings);
   if (is_trained_here) {
-    own = std::make_unique<Experiment>(Config::load(path), catalog);
+    apply_overrides(config, variant.settings);
+    own = std::make_unique<Experiment>(std::move(config), catalog);
     run_pipeline(*own, {folder, command, {"train", "compare"}});
     part.compared = parse_json_file(folder / "metrics.json", kMaxRecordBytes, kMaxRecordDepth)["compare"];
     const nlohmann::json stages = parse_json_file(folder / "stages.json", kMaxRecordBytes, kMaxRecordDepth);
@@ -124,14 +144,52 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
   return text;
 }
 
+// The values of "[a, [b, c], d]" as YAML texts: split at the commas of its own level.
+std::vector<std::string> values_of(const std::string& setting, const std::string& list) {
+  if (list.size() < 2 || list.front() != '[' || list.back() != ']')
+    throw ConfigError(concat("command line: ", setting, ": expected a list, for example [1,2,3]."));
+  std::vector<std::string> values(1);
+  int depth = 0;
+  for (const char c : list.substr(1, list.size() - 2)) {
+    if (c == '[' || c == '{') ++depth;
+    if (c == ']' || c == '}') --depth;
+    if (c == ',' && depth == 0)
+      values.emplace_back();
+    else
+      values.back() += c;
+  }
+  return values;
+}
+
+// Every configuration with every combination of what `each.` settings list.
+std::vector<Variant> variants_of(const CommandLine& line) {
+  std::vector<Variant> variants;
+  for (const std::string& path : line.positional) {
+    if (!fs::is_regular_file(path)) throw ConfigError(concat("command line: no configuration file ", path, "."));
+    variants.push_back({path});
+  }
+  for (const std::string& setting : line.settings) {
+    const std::size_t equals = setting.find('=');
+    if (!setting.starts_with("each."))
+      throw ConfigError(concat("command line: unknown setting \"", setting, "\". Known: out, reference, each.KEY."));
+    const std::string key = setting.substr(5, equals - 5);
+    std::vector<Variant> more;
+    for (const Variant& variant : variants)
+      for (const std::string& value : values_of(setting, setting.substr(equals + 1))) {
+        more.push_back(variant);
+        more.back().settings.push_back(concat(key, "=", value));
+      }
+    variants = std::move(more);
+  }
+  return variants;
+}
+
 }  // namespace
 
 int command_study(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const fs::path out = take_setting(line, "out", "runs/study.md");
   const std::string reference = take_setting(line, "reference");
-  if (!line.settings.empty())
-    throw ConfigError(concat("command line: unknown setting \"", line.settings.front(), "\". Known: out, reference."));
   if (line.positional.empty()) throw ConfigError("command line: thaw study takes one configuration file or more.");
   std::vector<std::string> names;
   for (std::size_t begin = 0; begin < reference.size();) {
@@ -139,10 +197,10 @@ int command_study(CommandLine line, const Catalog& catalog) {
     names.push_back(reference.substr(begin, end - begin));
     begin = end + 1;
   }
+  const std::vector<Variant> variants = variants_of(line);
   std::vector<std::string> stems;
-  for (const std::string& path : line.positional) {
-    if (!fs::is_regular_file(path)) throw ConfigError(concat("command line: no configuration file ", path, "."));
-    stems.push_back(fs::path(path).stem().string());
+  for (const Variant& variant : variants) {
+    stems.push_back(name_of(variant));
     if (std::count(stems.begin(), stems.end(), stems.back()) > 1)
       throw ConfigError(concat("command line: two configurations are called ", stems.back(),
                                "; a study tells them apart by the names of their files."));
@@ -151,7 +209,7 @@ int command_study(CommandLine line, const Catalog& catalog) {
     if (std::find(stems.begin(), stems.end(), name) == stems.end())
       throw ConfigError(concat("command line: reference: ", name, " is none of ", join(stems, ", "), "."));
   std::vector<Part> parts;
-  for (const std::string& path : line.positional) parts.push_back(run_part(path, catalog, line.text));
+  for (const Variant& variant : variants) parts.push_back(run_part(variant, catalog, line.text));
   write_file(out, page(parts, names, line.text, out.string()));
   std::printf("%s\n", out.c_str());
   return 0;
