@@ -11,6 +11,7 @@
 #include <c10/core/GradMode.h>
 #include <nlohmann/json.hpp>
 
+#include "core/averages.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/progress.h"
@@ -32,22 +33,6 @@ constexpr int kValidationLevels = 8;
 // A device is asked for its numbers at least this often, so that training on after a loss that is not finite is short.
 constexpr std::int64_t kMaxUnreadSteps = 50;
 
-// Size and channels from the IHDR chunk of a PNG of our own (gray or RGB).
-EventImage event_image(std::string png) {
-  const auto number = [&](std::size_t at) {
-    int value = 0;
-    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(png.at(at + i));
-    return value;
-  };
-  const int width = number(16), height = number(20), channels = png.at(25) == 2 ? 3 : 1;
-  return {std::move(png), width, height, channels};
-}
-
-// "std0.05": names of tensors and of files.
-std::string average_name(const char* kind, double number) {
-  return concat(kind, format_double(number));
-}
-
 // The model's and the objective's own.
 NamedTensors all_weights(const TrainJob& job) {
   NamedTensors weights = job.model->backbone->parameters().all();
@@ -63,6 +48,7 @@ class Training {
         loader_(job.dataset, job.seed, job.batch),
         optimizer_(weights_, job.optimizer),
         average_(weights_, exponential_decay(job.ema_decay)),
+        more_(weights_, job.more_decays, job.power_stds),
         micro_batch_(job.micro_batch > 0 ? std::min(job.micro_batch, job.batch) : job.batch),
         on_device_(job.model->device),
         loss_(at::zeros({}, on_device_.dtype(at::kDouble))),
@@ -70,12 +56,7 @@ class Training {
         is_bad_(at::zeros({}, on_device_.dtype(at::kBool))),
         num_good_(at::zeros({}, on_device_.dtype(at::kDouble))),
         log_(job.folder / "metrics.jsonl"),
-        events_(job.folder / "events") {
-    for (const double decay : job.more_decays)
-      more_.push_back({average_name("decay", decay), WeightAverage(weights_, exponential_decay(decay))});
-    for (const double std : job.power_stds)
-      more_.push_back({average_name("std", std), WeightAverage(weights_, power_decay_rule(std))});
-  }
+        events_(job.folder / "events") {}
 
   void run() {
     const std::int64_t start = resume();
@@ -99,7 +80,7 @@ class Training {
       if (must_validate) validate(done, progress);
       if (must_preview) preview(done);
       if (must_save) save(done, progress);
-      if (is_due(job_.snapshot_every, done)) save_snapshots(done);
+      if (is_due(job_.snapshot_every, done)) more_.save_snapshots(job_.folder / "snapshots", done);
       progress.update(done, concat("loss ", format_short(last_loss_, 3)));
       if (must_stop)
         throw Stopped(concat("stopped after step ", done, " of ", job_.steps, "; saved in ", job_.folder.string(),
@@ -117,8 +98,7 @@ class Training {
     NamedTensors state;
     for (const auto& [name, tensor] : weights_) state.emplace_back("model." + name, tensor.detach());
     for (const auto& [name, tensor] : average_.tensors()) state.emplace_back("ema." + name, tensor);
-    for (const auto& [average, values] : more_)
-      for (const auto& [name, tensor] : values.tensors()) state.emplace_back(average + "." + name, tensor);
+    for (const auto& [name, tensor] : more_.state()) state.emplace_back(name, tensor);
     for (const auto& [name, tensor] : optimizer_.state()) state.emplace_back("adamw." + name, tensor);
     for (const auto& [name, tensor] : job_.objective->state()) state.emplace_back("objective." + name, tensor);
     return state;
@@ -170,7 +150,7 @@ class Training {
     last_rate_ = learning_rate_at(job_.optimizer, step, job_.steps);
     optimizer_.step(last_rate_, step + 1, is_bad_.to(at::kFloat));
     average_.update(step + 1);
-    for (auto& [name, average] : more_) average.update(step + 1);
+    more_.update(step + 1);
     optimizer_.zero_gradients();
     job_.objective->updated(*job_.model, context(step, 0));
     num_good_ = num_good_ + at::logical_not(is_bad_);
@@ -358,22 +338,12 @@ class Training {
     prune_checkpoints(job_.folder / "checkpoints", kKeptCheckpoints);
   }
 
-  void save_snapshots(std::int64_t done) const {
-    for (const auto& [name, average] : more_)
-      if (name.starts_with("std")) save_snapshot(job_.folder / "snapshots", done, name, average.tensors());
-  }
-
-  struct NamedAverage {
-    std::string name;
-    WeightAverage average;
-  };
-
   const TrainJob& job_;
   NamedTensors weights_;
   Loader loader_;
   AdamW optimizer_;
   WeightAverage average_;
-  std::vector<NamedAverage> more_{};
+  MoreAverages more_;
   std::vector<std::int64_t> left_out_{};
   std::int64_t micro_batch_;
   at::TensorOptions on_device_;

@@ -190,6 +190,16 @@ void write_event_file(const fs::path& path, std::span<const Event> events) {
   write_file(path, bytes);
 }
 
+EventImage event_image(std::string png) {
+  const auto number = [&](std::size_t at) {
+    int value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(png.at(at + i));
+    return value;
+  };
+  const int width = number(16), height = number(20), channels = png.at(25) == 2 ? 3 : 1;
+  return {std::move(png), width, height, channels};
+}
+
 EventWriter::EventWriter(fs::path folder)
     : folder_(std::move(folder)), path_(next_file(folder_, event_files(folder_))) {}
 

@@ -16,6 +16,8 @@ struct EventImage {
   std::string png;
   int width = 0, height = 0, channels = 0;
 };
+/// Size and channels from the IHDR chunk of a PNG of our own (gray or RGB).
+EventImage event_image(std::string png);
 
 struct Event {
   std::int64_t step = 0;
