@@ -55,11 +55,15 @@ std::int64_t step_of(const fs::path& path) {
   return std::stoll(stem.substr(5));
 }
 
+}  // namespace
+
 fs::path checkpoint_path(const fs::path& folder, std::int64_t step, const std::string& suffix) {
   std::string number = std::to_string(step);
   number.insert(0, number.size() < 7 ? 7 - number.size() : 0, '0');
   return folder / concat("step_", number, suffix);
 }
+
+namespace {
 
 // Newest first.
 std::vector<std::int64_t> steps_in(const fs::path& folder) {

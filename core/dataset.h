@@ -37,6 +37,8 @@ class Codec {
   virtual at::Tensor decode(const at::Tensor& x_N) const = 0;
   /// Shape of an encoded sample, of raw samples of this shape. Throws DataError for shapes it cannot take.
   virtual std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const = 0;
+  /// Width of the bin an encoded value stands for, its value in the middle; 0: data are continuous.
+  virtual double bin() const { return 0.0; }
   /// The raw samples laid out for people, `columns` a row, as one PNG.
   virtual std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const = 0;
   /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.

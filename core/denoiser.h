@@ -2,18 +2,26 @@
 // A denoiser is a function; everything that changes what it answers is a function around it.
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "core/base/registry.h"
+#include "core/condition.h"
 #include "core/latent.h"
 #include "core/math/level.h"
 #include "core/math/path.h"
+#include "core/nn/perturbation.h"
 
 namespace thaw {
 
 /// What a denoiser is asked to condition on. Several branches of one query go through the network as one batch.
-enum class Branch { kConditional, kUnconditional };
+enum class Branch {
+  kConditional,
+  kUnconditional,
+  kNegative,   // on Query::negative
+  kPerturbed,  // on the own condition, by a network made weaker as Query::perturbed says: a call of its own
+};
 
 /// What is asked for beside the x0 estimate; see Estimate.
 struct Wanted {
@@ -23,6 +31,8 @@ struct Wanted {
   bool velocity = false;
   /// The x0 estimate may come as its formula, see Affine; whoever changes estimates must not pass this on.
   bool affine = false;
+  /// The answer keeps its graph back to x, which requires a gradient, whatever mode the thread is in.
+  bool gradient = false;
 };
 
 struct Query {
@@ -33,6 +43,9 @@ struct Query {
   /// Not empty: x holds the batch once a lane, one lane after the other, each at its own level; `at` is then NaN, so
   /// that whoever does not look here is found out. Conditions repeat from lane to lane.
   std::vector<Level> lanes{};
+  std::optional<double> guidance{};  // the scale that a network with distilled guidance is told
+  std::shared_ptr<const Condition> negative{};
+  Perturbation perturbed{};
 };
 
 /// skip x + sum of weighted network outputs, not yet computed: a solver's own sum takes it in, which saves a pass over
@@ -60,15 +73,6 @@ struct Estimate {
 /// may be the same in every answer.
 using Outputs = std::vector<Estimate>;
 using Denoiser = std::function<Outputs(const Latent& x, const Query& query)>;
-
-/// Weights of the branches at a level; they sum to 1. An absent branch is not evaluated.
-using Guidance = std::function<std::vector<std::pair<Branch, double>>(const Level&)>;
-using GuidanceRegistry = Registry<Guidance>;
-void register_guidance(GuidanceRegistry& registry);
-
-/// Answers every query with the weighted sum of the branches the guidance asks for at that level. Lanes whose weights
-/// differ are asked one by one.
-Denoiser with_guidance(Denoiser denoiser, Guidance guidance);
 
 /// What an x0 estimate is brought into range by, sample by sample; empty for nothing.
 using Thresholding = std::function<at::Tensor(const at::Tensor& data)>;

@@ -1,10 +1,12 @@
+#include "core/guidance.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include <ATen/ATen.h>
 
-#include "core/denoiser.h"
+#include "core/guidance_parts.h"
 #include "core/kernels/weighted_sum.h"
 #include "core/lanes.h"
 
@@ -16,31 +18,44 @@ double noise_fraction(const Level& level) {
 
 namespace {
 
-using Weights = std::vector<std::pair<Branch, double>>;
-
-double weight_of(const Weights& weights, Branch branch) {
+double weight_of(const BranchWeights& weights, Branch branch) {
   for (const auto& [known, weight] : weights)
     if (known == branch) return weight;
   return 0.0;
 }
 
-Outputs ask_guided(const Denoiser& denoiser, const Weights& weights, const Latent& x, Query asked) {
+bool is_null(Branch branch) {
+  return branch == Branch::kUnconditional || branch == Branch::kNegative;
+}
+
+// The branch that "unguided" stands for: the one guided against, else the null one, evaluated for this.
+std::size_t unguided_branch(std::vector<Branch>& branches) {
+  const auto found = std::find_if(branches.begin(), branches.end(), is_null);
+  const auto index = static_cast<std::size_t>(found - branches.begin());
+  if (found == branches.end()) branches.push_back(Branch::kUnconditional);
+  return index;
+}
+
+Affine sum_of(const Outputs& outputs, const std::vector<double>& factors) {
+  Affine sum;
+  for (std::size_t b = 0; b < outputs.size(); ++b) {
+    sum.skip += factors[b] * outputs[b].affine->skip;
+    for (const auto& [weight, output] : outputs[b].affine->parts) sum.parts.emplace_back(factors[b] * weight, output);
+  }
+  return sum;
+}
+
+Outputs ask_weighted(const Denoiser& denoiser, const BranchWeights& weights, const Latent& x, Query asked) {
   asked.branches.clear();
   for (const auto& [branch, weight] : weights) asked.branches.push_back(branch);
-  const bool has_null =
-      std::find(asked.branches.begin(), asked.branches.end(), Branch::kUnconditional) != asked.branches.end();
-  if (asked.wanted.unguided && !has_null) asked.branches.push_back(Branch::kUnconditional);
+  std::size_t unguided = 0;
+  if (asked.wanted.unguided) unguided = unguided_branch(asked.branches);
   const Outputs outputs = denoiser(x, asked);
   std::vector<double> factors;
   for (const Branch branch : asked.branches) factors.push_back(weight_of(weights, branch));
   Estimate guided = outputs.front();
   if (guided.affine) {
-    guided.affine = Affine{};
-    for (std::size_t b = 0; b < outputs.size(); ++b) {
-      guided.affine->skip += factors[b] * outputs[b].affine->skip;
-      for (auto& [weight, output] : outputs[b].affine->parts)
-        guided.affine->parts.emplace_back(factors[b] * weight, output);
-    }
+    guided.affine = sum_of(outputs, factors);
   } else if (factors.front() != 1.0 || outputs.size() > 1)
     for (std::size_t s = 0; s < guided.data.streams.size(); ++s) {
       std::vector<const at::Tensor*> parts;
@@ -54,54 +69,97 @@ Outputs ask_guided(const Denoiser& denoiser, const Weights& weights, const Laten
       weighted_sum_into(sum, parts, used);
       guided.data.streams[s].second = sum;
     }
-  if (asked.wanted.unguided)
-    for (std::size_t b = 0; b < outputs.size(); ++b)
-      if (asked.branches[b] == Branch::kUnconditional) guided.unguided = outputs[b].data;
+  if (asked.wanted.unguided) guided.unguided = outputs[unguided].data;
+  return {guided};
+}
+
+// The query of a guidance's own branches, told what the asker wants.
+Query own_query(const Query& query, const Query& asked) {
+  Query own = query;
+  if (asked.negative) own.negative = asked.negative;
+  if (asked.perturbed.kind != Perturbation::Kind::kNone) own.perturbed = asked.perturbed;
+  return own;
+}
+
+Outputs ask_combined(const Denoiser& denoiser, const Combination& combination, const Latent& x, const Query& query) {
+  const std::vector<Level> levels = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
+  Query asked = query;
+  asked.branches = combination.branches(levels.front());
+  if (asked.branches.size() == 1) {
+    const BranchWeights alone{{asked.branches.front(), 1.0}};
+    return ask_weighted(denoiser, alone, x, asked);
+  }
+  asked.wanted.affine = false;
+  std::size_t unguided = 0;
+  const std::size_t used = asked.branches.size();
+  if (asked.wanted.unguided) unguided = unguided_branch(asked.branches);
+  const Outputs outputs = denoiser(x, asked);
+  Estimate guided = outputs.front();
+  for (std::size_t s = 0; s < x.streams.size(); ++s) {
+    std::vector<at::Tensor> lanes;
+    for (std::size_t k = 0; k < levels.size(); ++k) {
+      std::vector<at::Tensor> answers;
+      for (std::size_t b = 0; b < used; ++b)
+        answers.push_back(lane_of(outputs[b].data, k, levels.size()).streams[s].second);
+      const at::Tensor own = lane_of(x, k, levels.size()).streams[s].second;
+      lanes.push_back(combination.combine(levels[k], own, answers, s));
+    }
+    guided.data.streams[s].second = lanes.size() == 1 ? lanes.front() : at::cat(lanes, 0);
+  }
+  if (query.wanted.unguided) guided.unguided = outputs[unguided].data;
   return {guided};
 }
 
 }  // namespace
 
-Denoiser with_guidance(Denoiser denoiser, Guidance guidance) {
-  return [denoiser = std::move(denoiser), guidance = std::move(guidance)](const Latent& x, const Query& query) {
-    if (query.lanes.empty()) return ask_guided(denoiser, guidance(query.at), x, query);
-    const Weights first = guidance(query.lanes.front());
+Denoiser with_guidance(Denoiser denoiser, const Guidance& guidance, const GuidedRun& run) {
+  return guidance(std::move(denoiser), run);
+}
+
+BranchWeights classifier_free_weights(double scale, Branch against) {
+  if (scale == 1.0) return {{Branch::kConditional, 1.0}};
+  return {{Branch::kConditional, scale}, {against, 1.0 - scale}};
+}
+
+Guidance weighted_branches(std::function<BranchWeights(const Level&)> weights, Query asked) {
+  return [=](Denoiser denoiser, const GuidedRun&) -> Denoiser {
+    return [=, denoiser = std::move(denoiser)](const Latent& x, const Query& query) {
+      const Query own = own_query(query, asked);
+      if (query.lanes.empty()) return ask_weighted(denoiser, weights(query.at), x, own);
+      const BranchWeights first = weights(query.lanes.front());
+      const bool is_same = std::all_of(query.lanes.begin(), query.lanes.end(),
+                                       [&](const Level& level) { return weights(level) == first; });
+      if (is_same) return ask_weighted(denoiser, first, x, own);
+      return ask_by_lane(
+          [&](const Latent& part, const Query& one) { return ask_weighted(denoiser, weights(one.at), part, one); }, x,
+          own);
+    };
+  };
+}
+
+Denoiser combined_branches(Denoiser denoiser, Combination combination, Query asked) {
+  return [=, denoiser = std::move(denoiser), combination = std::move(combination)](const Latent& x,
+                                                                                   const Query& query) {
+    const Query own = own_query(query, asked);
+    if (combination.begin) combination.begin(query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes);
     bool is_same = true;
-    for (const Level& level : query.lanes) is_same = is_same && guidance(level) == first;
-    if (is_same) return ask_guided(denoiser, first, x, query);
+    for (const Level& level : query.lanes)
+      is_same = is_same && combination.branches(level) == combination.branches(query.lanes.front());
+    if (is_same) return ask_combined(denoiser, combination, x, own);
     return ask_by_lane(
-        [&](const Latent& part, const Query& one) { return ask_guided(denoiser, guidance(one.at), part, one); }, x,
-        query);
+        [&](const Latent& part, const Query& one) { return ask_combined(denoiser, combination, part, one); }, x, own);
   };
 }
 
 void register_guidance(GuidanceRegistry& registry) {
-  registry.add({{"none", "The conditional prediction alone.", "", {}, {}}, [](const Settings&) -> Guidance {
-                  return [](const Level&) {
-                    return std::vector<std::pair<Branch, double>>{{Branch::kConditional, 1.0}};
-                  };
+  registry.add({{"none", "The conditional prediction alone.", "", {}, {}},
+                [](const Settings&, const GuidanceParts&, const Config&) -> Guidance {
+                  return weighted_branches([](const Level&) { return classifier_free_weights(1.0); });
                 }});
-  registry.add(
-      {{"cfg",
-        "Classifier-free guidance: scale times the conditional minus (scale - 1) times the unconditional prediction.",
-        "Ho and Salimans 2022; interval: Kynkaanniemi et al. 2024",
-        {{"scale", 3.0, "1 is no guidance", 0.0, 100.0},
-         {"interval", std::vector<double>{0.0, 1.0}, "noise fractions (0 clean, 1 noise) between which it acts", 0.0,
-          1.0}},
-        {"needs_condition"}},
-       [](const Settings& settings) -> Guidance {
-         const double scale = settings.number("scale");
-         const std::vector<double> interval = settings.numbers("interval");
-         if (interval.size() != 2 || interval[0] >= interval[1])
-           settings.fail("interval", "expected [from, to] with from < to.");
-         return [=](const Level& level) {
-           const double fraction = noise_fraction(level);
-           if (scale == 1.0 || fraction < interval[0] || fraction > interval[1])
-             return std::vector<std::pair<Branch, double>>{{Branch::kConditional, 1.0}};
-           return std::vector<std::pair<Branch, double>>{{Branch::kConditional, scale},
-                                                         {Branch::kUnconditional, 1.0 - scale}};
-         };
-       }});
+  register_branch_guidance(registry);
+  register_perturbed_guidance(registry);
+  register_model_guidance(registry);
+  register_measurement_guidance(registry);
 }
 
 }  // namespace thaw

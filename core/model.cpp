@@ -92,12 +92,14 @@ Condition Model::unconditional(const Condition& condition) const {
 }
 
 Denoiser Model::denoiser(Condition condition) const {
+  if (backbone->takes_estimate() && !condition.contains("estimate")) return self_conditioned(*this, condition);
   Condition null = unconditional(condition);
   const Denoiser exact = [this](const Latent& x, const Query& query) {
     return Outputs(query.branches.size(), Latent::of(backbone->exact_x0(x.main(), query.at)));
   };
-  return [=, this, condition = std::move(condition), null = std::move(null)](const Latent& x, const Query& query) {
-    const c10::NoGradGuard no_grad;
+  return with_perturbed_branch([=, this, condition = std::move(condition), null = std::move(null)](
+                                   const Latent& x, const Query& query) {
+    const c10::AutoGradMode gradients(query.wanted.gradient);
     const std::vector<Level> lanes = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
     if (backbone->exact_x0(x.main().narrow(0, 0, 1), lanes.front()).defined())
       return query.lanes.empty() ? exact(x, query) : ask_by_lane(exact, x, query);
@@ -106,9 +108,15 @@ Denoiser Model::denoiser(Condition condition) const {
     for (const auto& [name, tensor] : condition) {
       std::vector<at::Tensor> parts;
       for (const Branch branch : query.branches)
-        parts.insert(parts.end(), lanes.size(), branch == Branch::kConditional ? tensor : null.at(name));
+        parts.insert(parts.end(), lanes.size(),
+                     branch == Branch::kConditional     ? tensor
+                     : branch == Branch::kUnconditional ? null.at(name)
+                                                        : query.negative->at(name));
       joined[name] = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
     }
+    if (query.guidance)
+      joined["guidance"] =
+          at::full({n * branches}, *query.guidance, at::TensorOptions(device).dtype(weight_type(precision)));
     const at::Tensor batch =
         branches == 1 ? x.main() : at::cat(std::vector<at::Tensor>(query.branches.size(), x.main()), 0);
     std::vector<Level> levels;
@@ -121,7 +129,7 @@ Denoiser Model::denoiser(Condition condition) const {
       outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n}, lanes.size(),
                                  query.wanted.affine));
     return outputs;
-  };
+  });
 }
 
 Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,

@@ -67,6 +67,17 @@ struct Model {
 /// So a model trained on one path runs on the grids of every other.
 Denoiser on_path(Denoiser denoiser, const Path& path);
 
+/// x at `own` is x at `asked` times this: the same data and noise, in other shares.
+double rescaling(const Level& asked, const Level& own);
+
+/// Answers Branch::kPerturbed by asking `denoiser` for the conditional branch in a perturbed pass.
+Denoiser with_perturbed_branch(Denoiser denoiser);
+
+/// model.denoiser, each query seeing the x0 estimate of the last one (of the conditional branch; the first: zeros), for
+/// networks that take one. Chen et al. 2023 (Analog Bits), algorithm 2. Throws ConfigError for several levels at a time:
+/// they have no last one.
+Denoiser self_conditioned(const Model& model, Condition condition);
+
 /// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device.
 at::Tensor per_sample(const std::vector<double>& values, const at::Tensor& like);
 

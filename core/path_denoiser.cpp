@@ -6,14 +6,9 @@
 
 namespace thaw {
 
-namespace {
-
-// x at `own` is x at `asked` times this: the same data and noise, in other shares.
 double rescaling(const Level& asked, const Level& own) {
   return asked.alpha > asked.sigma ? own.alpha / asked.alpha : own.sigma / asked.sigma;
 }
-
-}  // namespace
 
 Denoiser on_path(Denoiser denoiser, const Path& path) {
   return [denoiser = std::move(denoiser), &path](const Latent& x, const Query& query) {

@@ -13,6 +13,7 @@ Catalog make_catalog() {
   register_weightings(catalog.weightings);
   register_samplers(catalog.samplers);
   register_guidance(catalog.guidance);
+  register_measurements(catalog.measurements);
   register_thresholding(catalog.thresholdings);
   register_level_samplers(catalog.level_samplers);
   register_objectives(catalog.objectives);
@@ -37,6 +38,7 @@ std::vector<Kind> kinds(const Catalog& catalog) {
   return {kind_of("backbones", catalog.backbones),   kind_of("codecs", catalog.codecs),
           kind_of("datasets", catalog.datasets),     kind_of("grids", catalog.grids),
           kind_of("guidance", catalog.guidance),     kind_of("level_samplers", catalog.level_samplers),
+          kind_of("measurements", catalog.measurements),
           kind_of("objectives", catalog.objectives), kind_of("samplers", catalog.samplers),
           kind_of("schedules", catalog.schedules),   kind_of("thresholdings", catalog.thresholdings),
           kind_of("weightings", catalog.weightings)};

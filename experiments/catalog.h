@@ -6,6 +6,7 @@
 #include "core/backbone.h"
 #include "core/dataset.h"
 #include "core/denoiser.h"
+#include "core/guidance.h"
 #include "core/math/grid.h"
 #include "core/math/schedule.h"
 #include "core/math/weighting.h"
@@ -20,6 +21,7 @@ struct Catalog {
   WeightingRegistry weightings{"weighting"};
   SamplerRegistry samplers{"sampler"};
   GuidanceRegistry guidance{"guidance"};
+  MeasurementRegistry measurements{"measurement"};
   ThresholdingRegistry thresholdings{"thresholding"};
   LevelSamplerRegistry level_samplers{"level sampler"};
   ObjectiveRegistry objectives{"objective"};

@@ -19,6 +19,7 @@
 #include "experiments/command_certify.h"
 #include "experiments/command_ema.h"
 #include "experiments/command_explain.h"
+#include "experiments/command_nll.h"
 #include "experiments/command_sample.h"
 #include "experiments/command_study.h"
 #include "experiments/comparison.h"
@@ -210,6 +211,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"
       "thaw ema RUN std=0.05,0.1 | decay=0.99  other averages of a training's weights, as model directories\n"
+      "thaw nll MODEL [DATA.npz] [split= n= steps= trace= probes= bound_steps= bound_draws= conditional=] [--json]\n"
+      "                                        bits a dimension, by the flow and by the variational bound\n"
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
       "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
@@ -295,6 +298,7 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"ema", command_ema},
       {"certify", command_certify},
       {"explain", command_explain},
+      {"nll", command_nll},
       {"report", command_report},
       {"pack", command_pack},
       {"forward", command_forward},

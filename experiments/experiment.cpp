@@ -20,7 +20,8 @@ const std::vector<std::string> kSections{"data_spec",    "dataset",  "codec",   
 }  // namespace
 
 void apply_overrides(Config& config, const std::vector<std::string>& overrides) {
-  static const std::map<std::string, std::string> kShort{{"steps", "grid.steps"}, {"n", "evaluate.n"}};
+  static const std::map<std::string, std::string> kShort{
+      {"steps", "grid.steps"}, {"n", "evaluate.n"}, {"measured", "guidance.measured"}};
   for (const std::string& text : overrides) {
     const std::size_t equals = text.find('=');
     if (equals == std::string::npos || equals == 0)
@@ -72,6 +73,12 @@ void Experiment::read_components() {
   const Settings objective_settings = catalog_->objectives.read(objective, objective_entry);
   objective_ = objective_entry.make(
       objective_settings, {catalog_->weightings, catalog_->level_samplers, model_opener(), model_files}, objective);
+  const Config levels = objective.section("levels");
+  if (catalog_->level_samplers.contains(levels.type("uniform")) &&
+      catalog_->level_samplers.find(levels, "uniform").info.has_trait("importance") &&
+      !objective_entry.info.has_trait("importance"))
+    levels.fail("type", concat("\"", levels.type(""), "\" learns from losses and corrects them, which objective \"",
+                               objective_entry.info.name, "\" does not take into account. Use \"uniform\"."));
   is_classifier_ = objective_entry.info.has_trait("classifier");
   parameterisation_.schedule = schedule_;
   if (!is_classifier_) {
@@ -113,9 +120,21 @@ ModelOpener Experiment::model_opener() const {
   };
 }
 
+SecondModelOpener Experiment::guide_opener() const {
+  return [catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path,
+                                                                                  std::int64_t step) {
+    const std::vector<std::string> overrides{concat("device=", device), concat("precision=", precision)};
+    auto loaded = std::make_shared<LoadedModel>(open_model(path, *catalog, overrides));
+    if (step > 0) load_checkpoint_average(loaded->model, path, step);
+    return std::shared_ptr<const Model>(loaded, &loaded->model);
+  };
+}
+
 void Experiment::read_sampling() {
   solver_ = catalog_->samplers.create(config_.section("sampler"), "dpmpp_2m");
-  guidance_ = catalog_->guidance.create(config_.section("guidance"), "none");
+  const Config guidance = config_.section("guidance");
+  const GuidanceParts parts{catalog_->guidance, catalog_->measurements, guide_opener()};
+  guidance_ = catalog_->guidance.create(guidance, "none", parts, guidance);
   const Config section = config_.section("thresholding");
   thresholding_ = catalog_->thresholdings.create(section, "none");
   if (!scheduler_path_.empty()) read_scheduler(scheduler_path_);
@@ -286,6 +305,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   if (is_pretrained_)
     throw ConfigError(concat("backbone: \"", config_.section("backbone").type("unet"),
                              "\" brings its weights along; there is nothing to train."));
+  expect_serves(*objective_, model);
   TrainJob job;
   job.model = &model;
   job.objective = objective_;

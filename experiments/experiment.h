@@ -73,6 +73,7 @@ class Experiment {
 
  private:
   ModelOpener model_opener() const;
+  SecondModelOpener guide_opener() const;
   void read_top();
   void read_components();
   void read_sampling();

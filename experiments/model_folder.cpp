@@ -73,6 +73,16 @@ LoadedModel open_model(const fs::path& path, const Catalog& catalog, const std::
   return loaded;
 }
 
+void load_checkpoint_average(Model& model, const fs::path& run, std::int64_t step) {
+  const fs::path path = checkpoint_path(run / "checkpoints", step, ".safetensors");
+  if (!fs::exists(path)) throw DataError(concat(path.string(), ": no such checkpoint; a run keeps its newest ones."));
+  NamedTensors average;
+  const std::string prefix = "ema.";
+  for (const auto& [name, tensor] : load_tensors(path).tensors)
+    if (name.starts_with(prefix)) average.emplace_back(name.substr(prefix.size()), tensor);
+  assign(model.backbone->parameters().all(), average, path.string());
+}
+
 void save_model(const fs::path& folder, const Experiment& experiment, const Model& model, const std::string& type,
                 const std::vector<std::pair<std::string, std::string>>& facts) {
   NamedTensors weights;

@@ -18,6 +18,9 @@ struct LoadedModel {
 LoadedModel open_model(const std::filesystem::path& path, const Catalog& catalog,
                        const std::vector<std::string>& overrides = {});
 
+/// Puts the averaged weights of a checkpoint in place of a run's finished ones. Throws DataError where there is none.
+void load_checkpoint_average(Model& model, const std::filesystem::path& run, std::int64_t step);
+
 /// Writes a model directory; `type` of the weights is float32 or float16. card.md carries `facts`.
 void save_model(const std::filesystem::path& folder, const Experiment& experiment, const Model& model,
                 const std::string& type, const std::vector<std::pair<std::string, std::string>>& facts);

@@ -55,8 +55,9 @@ class MicroBatch {
       condition["label"] = at::tensor(labels, at::kLong).to(model.device);
     }
     const Path& own_path = model.parameterisation.schedule->path();
-    denoiser_ = on_path(model.denoiser(std::move(condition)), own_path);
-    denoiser_ = with_guidance(std::move(denoiser_), request.guidance);
+    const GuidedRun run{&model, condition, first, request.micro_batch};
+    denoiser_ = with_guidance(model.denoiser(std::move(condition)), request.guidance, run);
+    denoiser_ = on_path(std::move(denoiser_), own_path);
     denoiser_ = with_thresholding(std::move(denoiser_), request.thresholding);
     denoiser_ = with_velocity(std::move(denoiser_), *request.grid.path);
   }

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "core/executor.h"
+#include "core/guidance.h"
 #include "experiments/editing.h"
 #include "experiments/experiment.h"
 #include "experiments/trace.h"

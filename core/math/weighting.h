@@ -6,6 +6,7 @@
 #include "core/base/registry.h"
 #include "core/math/level.h"
 #include "core/math/scalings.h"
+#include "core/math/schedule.h"
 
 namespace thaw {
 
@@ -17,12 +18,18 @@ class Weighting {
  public:
   virtual ~Weighting() = default;
   virtual double on_output(const Level& level, const Scalings& scalings, double sigma_data) const = 0;
+  /// The same for levels drawn uniformly in the schedule's time; only weightings that depend on how levels are drawn
+  /// differ.
+  virtual double on_output_in_time(const Schedule& /*schedule*/, const Level& level, const Scalings& scalings,
+                                   double sigma_data) const {
+    return on_output(level, scalings, sigma_data);
+  }
 };
 
 using WeightingPtr = std::shared_ptr<const Weighting>;
 using WeightingRegistry = Registry<std::shared_ptr<const Weighting>>;
 
-/// Adds uniform, snr, truncated_snr, min_snr, soft_min_snr, edm, sigmoid and p2.
+/// Adds every weighting of core/math/list.def.
 void register_weightings(WeightingRegistry& registry);
 
 }  // namespace thaw

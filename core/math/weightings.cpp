@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <numbers>
 #include <utility>
 
 #include "core/math/weighting.h"
@@ -32,6 +33,31 @@ class Uniform final : public Weighting {
  public:
   double on_output(const Level&, const Scalings&, double) const override { return 1.0; }
 };
+
+/// Kingma et al. 2021, eq. 17; Kingma and Gao 2023, eq. 9: -ln p(x0) <= integral of SNR |x0 - D|^2 over lambda + ends,
+/// so 1 on eps along lambda (theirs is twice ours and has the factor 1/2); in time it takes the speed of lambda.
+class Elbo final : public Weighting {
+ public:
+  double on_output(const Level& level, const Scalings& scalings, double) const override {
+    return signal_to_noise(level) * square(scalings.out);
+  }
+  double on_output_in_time(const Schedule& schedule, const Level& level, const Scalings& scalings,
+                           double sigma_data) const override {
+    if (level.alpha == 0.0) return 0.0;  // the limit: SNR falls faster than lambda runs
+    const double range = schedule.t_max() - schedule.t_min(), t = schedule.time_of(level.lambda());
+    const double step = 1e-5 * range;  // of doubles: the difference is good to 1e-10
+    double above = std::min(t + step, schedule.t_max());
+    if (std::isinf(schedule.lambda(above))) above = t;
+    const double below = std::max(t - step, schedule.t_min());
+    const double speed = (schedule.lambda(below) - schedule.lambda(above)) / (above - below);
+    return speed * range * on_output(level, scalings, sigma_data);
+  }
+};
+
+/// sigma / (alpha + sigma): the time of a straight path.
+double flow_time(const Level& level) {
+  return level.sigma / (level.alpha + level.sigma);
+}
 
 WeightingPtr on_data(OnData::Weight weight) {
   return std::make_shared<OnData>(std::move(weight));
@@ -119,6 +145,33 @@ void register_weighting_p2(WeightingRegistry& registry) {
                   return on_data([k = settings.number("k"), gamma = settings.number("gamma")](const Level& l, double) {
                     const double snr = signal_to_noise(l);
                     return snr / std::pow(k + snr, gamma);
+                  });
+                }});
+}
+
+void register_weighting_vlb(WeightingRegistry& registry) {
+  registry.add({{.name = "vlb",
+                 .summary = "the variational bound in nats a dimension, where levels are uniform in time",
+                 .source = "Kingma et al. 2021, eq. 17; Kingma and Gao 2023, eq. 9"},
+                [](const Settings&) -> WeightingPtr { return std::make_shared<Elbo>(); }});
+}
+
+void register_weighting_sigma_sqrt(WeightingRegistry& registry) {
+  registry.add(
+      {{.name = "sigma_sqrt",
+        .summary = "1 / t^2 on x0, t = sigma / (alpha + sigma): 1 on a straight path's velocity",
+        .source = "diffusers 0.42.1, compute_loss_weighting_for_sd3, after Esser et al. 2024"},
+       [](const Settings&) { return on_data([](const Level& l, double) { return 1.0 / square(flow_time(l)); }); }});
+}
+
+void register_weighting_cosmap(WeightingRegistry& registry) {
+  registry.add({{.name = "cosmap",
+                 .summary = "2 / (pi (1 - 2 t + 2 t^2)) on x0, t = sigma / (alpha + sigma)",
+                 .source = "Esser et al. 2024, eq. 21; diffusers 0.42.1, compute_loss_weighting_for_sd3"},
+                [](const Settings&) {
+                  return on_data([](const Level& l, double) {
+                    const double t = flow_time(l);
+                    return 2.0 / (std::numbers::pi * (1.0 - 2.0 * t + 2.0 * t * t));
                   });
                 }});
 }

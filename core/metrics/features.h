@@ -7,13 +7,18 @@
 
 namespace thaw {
 
-/// A backbone that ignores the noise number; forward returns logits [N, classes].
+/// forward returns logits [N, classes]: of noisy x where the network is told the noise number, of clean x otherwise.
 class Classifier : public Backbone {
  public:
   /// [N, d], the input of the last layer.
   virtual at::Tensor features(const at::Tensor& x) const = 0;
   virtual at::Tensor logits(const at::Tensor& x) const = 0;
-  at::Tensor forward(const at::Tensor& x, const at::Tensor&, const Condition&) const override { return logits(x); }
+  /// True where forward reads the noise number: what classifier guidance needs.
+  virtual bool takes_noise() const { return false; }
+  virtual at::Tensor noisy_logits(const at::Tensor& x, const at::Tensor& /*noise_N*/) const { return logits(x); }
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition&) const override {
+    return noise.defined() && takes_noise() ? noisy_logits(x, noise) : logits(x);
+  }
 };
 
 }  // namespace thaw

@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/perturbation.h"
 
 namespace thaw::nn {
 
@@ -19,11 +20,16 @@ DiTBlock::DiTBlock(const Scope& scope, std::int64_t features, std::int64_t heads
       heads(heads_) {}
 
 at::Tensor DiTBlock::operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND) const {
+  const Perturbation::Kind perturbed = perturbation_of(layer);
+  if (perturbed == Perturbation::Kind::kSkippedLayer) return x_NLD;
   const auto m = modulate(at::silu(embedding_ND)).unsqueeze(1).chunk(6, 2);
   const std::int64_t n = x_NLD.size(0), l = x_NLD.size(1), d = x_NLD.size(2);
   at::Tensor h = at::addcmul(m[0], norm(x_NLD), m[1] + 1);
   const at::Tensor qkv_3NhLD = qkv(h).reshape({n, l, 3, heads, d / heads}).permute({2, 0, 3, 1, 4});
-  h = attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]).transpose(1, 2).reshape({n, l, d});
+  h = perturbed == Perturbation::Kind::kIdentityAttention
+          ? qkv_3NhLD[2]
+          : attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
+  h = h.transpose(1, 2).reshape({n, l, d});
   const at::Tensor x = at::addcmul(x_NLD, m[2], project(h));
   h = at::addcmul(m[3], norm(x), m[4] + 1);
   return at::addcmul(x, m[5], mlp2(at::gelu(mlp1(h), "tanh")));
@@ -48,9 +54,11 @@ DiT::DiT(const Scope& scope, const DiTOptions& options)
   if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", 256, options_.features);
   position_LD_ = scope.add_buffer("position", position_table_2d(options_.height / options_.patch,
                                                                 options_.width / options_.patch, options_.features));
-  for (std::int64_t i = 0; i < options_.depth; ++i)
+  for (std::int64_t i = 0; i < options_.depth; ++i) {
     blocks_.emplace_back(scope / "blocks" / static_cast<std::size_t>(i), options_.features, options_.heads,
                          options_.mlp_ratio);
+    blocks_.back().layer = i;
+  }
 }
 
 at::Tensor DiT::operator()(const at::Tensor& x_NCHW, const Told& told) const {

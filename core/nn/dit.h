@@ -25,6 +25,7 @@ struct DiTBlock {
   LayerNorm norm;
   Linear qkv, project, mlp1, mlp2, modulate;
   std::int64_t heads;
+  std::int64_t layer = 0;  // from the input on
   DiTBlock(const Scope& scope, std::int64_t features, std::int64_t heads, double mlp_ratio);
   at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND) const;
 };
@@ -35,6 +36,7 @@ class DiT {
   DiT(const Scope& scope, const DiTOptions& options);
   /// x [N, C, H, W], told [N].
   at::Tensor operator()(const at::Tensor& x_NCHW, const Told& told) const;
+  std::int64_t attention_layers() const { return options_.depth; }
 
  private:
   DiTOptions options_;

@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/perturbation.h"
 
 namespace thaw::nn {
 
@@ -50,9 +51,13 @@ AttentionBlock::AttentionBlock(const Scope& scope, std::int64_t channels, std::i
       heads(std::max<std::int64_t>(1, channels / head_width)) {}
 
 at::Tensor AttentionBlock::operator()(const at::Tensor& x_NCHW) const {
+  const Perturbation::Kind perturbed = perturbation_of(layer);
+  if (perturbed == Perturbation::Kind::kSkippedLayer) return x_NCHW;
   const std::int64_t n = x_NCHW.size(0), c = x_NCHW.size(1);
   const at::Tensor qkv_3NhLD = qkv(norm(x_NCHW)).reshape({n, 3, heads, c / heads, -1}).permute({1, 0, 2, 4, 3});
-  const at::Tensor h_NhLD = attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
+  const at::Tensor h_NhLD = perturbed == Perturbation::Kind::kIdentityAttention
+                                ? qkv_3NhLD[2]
+                                : attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
   return x_NCHW + project(h_NhLD.transpose(2, 3).reshape(x_NCHW.sizes()));
 }
 
@@ -88,6 +93,9 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
   make_up(scope / "up", std::move(skips));
   out_norm_ = GroupNorm(scope / "out_norm", channels_, norm_groups(channels_));
   out_ = Conv2d(scope / "out", channels_, options_.out_channels, 3, 1, 0.0);
+  for (std::vector<Stage>* stages : {&down_, &middle_, &up_})
+    for (Stage& stage : *stages)
+      if (stage.attention) stage.attention->layer = num_attention_++;
 }
 
 void UNet2d::make_down(const Scope& scope, std::vector<std::int64_t>& skips) {

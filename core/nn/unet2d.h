@@ -43,6 +43,7 @@ struct AttentionBlock {
   GroupNorm norm;
   Conv2d qkv, project;
   std::int64_t heads = 1;
+  std::int64_t layer = 0;  // among the blocks with attention, from the input on
   AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width);
   at::Tensor operator()(const at::Tensor& x_NCHW) const;
 };
@@ -54,6 +55,7 @@ class UNet2d {
 
   /// x [N, C, H, W], told [N].
   at::Tensor operator()(const at::Tensor& x_NCHW, const Told& told) const;
+  std::int64_t attention_layers() const { return num_attention_; }
 
  private:
   struct Stage {
@@ -67,6 +69,7 @@ class UNet2d {
   UNet2dOptions options_;
   std::int64_t embedding_ = 0;
   std::uint64_t num_layers_ = 0;
+  std::int64_t num_attention_ = 0;
   std::int64_t channels_ = 0, size_ = 0;  // while building
   Linear embed1_, embed2_;
   Embedding label_;

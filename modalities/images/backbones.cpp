@@ -19,20 +19,35 @@ at::Tensor find(const Condition& condition, const char* name) {
 template <class Network, class Options>
 class LabelledBackbone : public Backbone {
  public:
-  LabelledBackbone(const Options& options, std::uint64_t seed)
+  /// The options' channels are those of the data; here they become the network's.
+  LabelledBackbone(Options options, const Settings& settings, std::uint64_t seed)
       : takes_target_(options.takes_target),
         takes_guidance_(options.takes_guidance),
+        takes_estimate_(settings.flag("self_conditioning")),
+        learns_variance_(settings.flag("learns_variance")),
         parameters_(seed),
-        network_(Scope(parameters_), options) {}
+        network_(Scope(parameters_), widened(options)) {}
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
-    return network_(x, {noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")});
+    const at::Tensor estimate = takes_estimate_ ? find(condition, "estimate") : at::Tensor();
+    const at::Tensor seen = !takes_estimate_      ? x
+                            : estimate.defined() ? at::cat({x, estimate.to(x.scalar_type())}, 1)
+                                                 : at::cat({x, at::zeros_like(x)}, 1);
+    return network_(seen, {noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")});
   }
   bool takes_target() const override { return takes_target_; }
   bool takes_guidance() const override { return takes_guidance_; }
+  bool takes_estimate() const override { return takes_estimate_; }
+  bool learns_variance() const override { return learns_variance_; }
+  std::int64_t attention_layers() const override { return network_.attention_layers(); }
   const Parameters& parameters() const override { return parameters_; }
 
  private:
-  bool takes_target_, takes_guidance_;
+  Options widened(Options options) const {
+    if (takes_estimate_) options.in_channels *= 2;
+    if (learns_variance_) options.out_channels *= 2;
+    return options;
+  }
+  bool takes_target_, takes_guidance_, takes_estimate_, learns_variance_;
   Parameters parameters_;
   Network network_;
 };
@@ -64,7 +79,7 @@ std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& sp
   if (halvings > 20 || options.size % (std::int64_t{1} << halvings) != 0)
     settings.fail("multipliers", concat(options.multipliers.size(), " levels halve the picture ", halvings,
                                         " times, but its side is ", options.size, "."));
-  return std::make_unique<LabelledBackbone<nn::UNet2d, nn::UNet2dOptions>>(options, seed);
+  return std::make_unique<LabelledBackbone<nn::UNet2d, nn::UNet2dOptions>>(options, settings, seed);
 }
 
 std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
@@ -86,12 +101,14 @@ std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spe
   if (options.features % (4 * options.heads) != 0 && options.features % options.heads + options.features % 4 != 0)
     settings.fail("features", concat("must be a multiple of heads and of 4, got ", options.features, " with ",
                                      options.heads, " heads."));
-  return std::make_unique<LabelledBackbone<nn::DiT, nn::DiTOptions>>(options, seed);
+  return std::make_unique<LabelledBackbone<nn::DiT, nn::DiTOptions>>(options, settings, seed);
 }
 
 const Option kTakesTarget{"takes_target", false,
                           "is told where a flow map goes: for the flow_map and halving objectives"};
 const Option kTakesGuidance{"takes_guidance", false, "is told a scale of guidance: for distilled guidance"};
+const Option kSelfConditioning{"self_conditioning", false, "sees its last x0 estimate as further channels"};
+const Option kLearnsVariance{"learns_variance", false, "gives a variance too: for objective.variance: learned"};
 
 }  // namespace
 
@@ -106,7 +123,9 @@ void register_backbones(BackboneRegistry& registry) {
                   {"head_width", std::int64_t{32}, "channels an attention head", 1, 4096},
                   {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95},
                   kTakesTarget,
-                  kTakesGuidance},
+                  kTakesGuidance,
+                  kSelfConditioning,
+                  kLearnsVariance},
                  {}},
                 make_unet});
   registry.add({{"dit",
@@ -117,7 +136,9 @@ void register_backbones(BackboneRegistry& registry) {
                   {"depth", std::int64_t{6}, "blocks", 1, 256},
                   {"heads", std::int64_t{4}, "attention heads", 1, 256},
                   kTakesTarget,
-                  kTakesGuidance},
+                  kTakesGuidance,
+                  kSelfConditioning,
+                  kLearnsVariance},
                  {}},
                 make_dit});
 }

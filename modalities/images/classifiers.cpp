@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/math/philox.h"
 #include "core/metrics/features.h"
 #include "core/nn/layers.h"
@@ -12,11 +13,12 @@ namespace thaw::image {
 
 namespace {
 
-/// Convolutions with stride, global mean, a hidden layer, a linear layer.
+/// Convolutions with stride, a hidden layer, a linear layer. Told of noise, it shifts the channels of each stage.
 class ConvolutionalClassifier : public Classifier {
  public:
-  ConvolutionalClassifier(const DataSpec& spec, std::int64_t width, std::int64_t features, std::uint64_t seed)
-      : parameters_(seed) {
+  ConvolutionalClassifier(const DataSpec& spec, const Settings& settings, std::uint64_t seed)
+      : takes_noise_(settings.flag("takes_noise")), parameters_(seed) {
+    const std::int64_t width = settings.integer("width"), features = settings.integer("features");
     const Scope scope(parameters_);
     std::int64_t channels = spec.shape[0];
     for (std::size_t i = 0; i < 3; ++i) {
@@ -24,6 +26,7 @@ class ConvolutionalClassifier : public Classifier {
       first_[i] = nn::Conv2d(scope / "first" / i, channels, out, 3);
       norm_[i] = nn::GroupNorm(scope / "norm" / i, out, nn::norm_groups(out, 8));
       second_[i] = nn::Conv2d(scope / "second" / i, out, out, 3, 2);
+      if (takes_noise_) noise_[i] = nn::NumberEmbedding(scope / "noise" / i, kNoiseFeatures, out);
       channels = out;
     }
     const std::int64_t height = (spec.shape[1] + 7) / 8, width_out = (spec.shape[2] + 7) / 8;
@@ -31,15 +34,31 @@ class ConvolutionalClassifier : public Classifier {
     out_ = nn::Linear(scope / "out", features, spec.num_classes);
   }
   at::Tensor features(const at::Tensor& x_NCHW) const override {
-    at::Tensor h = x_NCHW;
-    for (std::size_t i = 0; i < 3; ++i) h = at::relu(second_[i](at::relu(norm_[i](first_[i](h)))));
-    return at::relu(hidden_(h.flatten(1)));
+    return noisy_features(x_NCHW, at::zeros({x_NCHW.size(0)}, x_NCHW.options().requires_grad(false)));
   }
   at::Tensor logits(const at::Tensor& x_NCHW) const override { return out_(features(x_NCHW)); }
+  bool takes_noise() const override { return takes_noise_; }
+  at::Tensor noisy_logits(const at::Tensor& x_NCHW, const at::Tensor& noise_N) const override {
+    return out_(noisy_features(x_NCHW, noise_N));
+  }
   const Parameters& parameters() const override { return parameters_; }
 
  private:
+  static constexpr std::int64_t kNoiseFeatures = 32;
+
+  at::Tensor noisy_features(const at::Tensor& x_NCHW, const at::Tensor& noise_N) const {
+    at::Tensor h = x_NCHW;
+    for (std::size_t i = 0; i < 3; ++i) {
+      h = norm_[i](first_[i](h));
+      if (takes_noise_) h = h + noise_[i](noise_N).unsqueeze(2).unsqueeze(3);
+      h = at::relu(second_[i](at::relu(h)));
+    }
+    return at::relu(hidden_(h.flatten(1)));
+  }
+
+  bool takes_noise_;
   Parameters parameters_;
+  nn::NumberEmbedding noise_[3];
   nn::Conv2d first_[3], second_[3];
   nn::GroupNorm norm_[3];
   nn::Linear hidden_, out_;
@@ -48,8 +67,8 @@ class ConvolutionalClassifier : public Classifier {
 /// LeCun et al. 1998 in today's form: large kernels, pooling, two linear layers. Another family than the one above.
 class PooledClassifier : public Classifier {
  public:
-  PooledClassifier(const DataSpec& spec, std::int64_t width, std::int64_t features, std::uint64_t seed)
-      : parameters_(seed) {
+  PooledClassifier(const DataSpec& spec, const Settings& settings, std::uint64_t seed) : parameters_(seed) {
+    const std::int64_t width = settings.integer("width"), features = settings.integer("features");
     const Scope scope(parameters_);
     conv1_ = nn::Conv2d(scope / "conv1", spec.shape[0], width, 5);
     conv2_ = nn::Conv2d(scope / "conv2", width, 2 * width, 5);
@@ -70,20 +89,36 @@ class PooledClassifier : public Classifier {
   nn::Linear hidden_, out_;
 };
 
-/// Cross entropy with pictures moved by up to `shift` pixels a side.
+/// Cross entropy with pictures moved by up to `shift` pixels a side, and with noise of random levels (Dhariwal and Nichol
+/// 2021, section 4.1) where `levels` are given.
 class ClassificationObjective : public Objective {
  public:
-  explicit ClassificationObjective(std::int64_t shift) : shift_(shift) {}
+  ClassificationObjective(std::int64_t shift, LevelSampler levels) : shift_(shift), levels_(std::move(levels)) {}
+  void prepare(const Model& model) override {
+    const auto* classifier = dynamic_cast<const Classifier*>(model.backbone.get());
+    if (levels_ && (classifier == nullptr || !classifier->takes_noise()))
+      throw ConfigError("objective.noisy: needs a classifier that is told the noise; set backbone.takes_noise: true.");
+  }
   at::Tensor loss(const Model& model, const at::Tensor& x0, const Condition& condition,
                   const StepContext& context) const override {
     const auto label = condition.find("label");
     if (label == condition.end()) throw DataError("objective \"classification\": the dataset has no labels.");
     const AutocastScope autocast(model.precision, model.device);
-    const at::Tensor logits = model.backbone->forward(shift_ > 0 ? shifted(x0, context) : x0, {}, condition);
+    const at::Tensor clean = shift_ > 0 ? shifted(x0, context) : x0;
+    const at::Tensor logits = levels_ ? noisy_logits(model, clean, condition, context)
+                                      : model.backbone->forward(clean, {}, condition);
     return at::cross_entropy_loss(logits.to(at::kFloat), label->second, {}, 0 /* no reduction */);
   }
 
  private:
+  at::Tensor noisy_logits(const Model& model, const at::Tensor& x0, const Condition& condition,
+                          const StepContext& context) const {
+    const NoisedBatch batch = noised_batch(model, x0, condition, levels_, 0.0, context);
+    std::vector<double> numbers;
+    for (const Level& level : batch.levels) numbers.push_back(model.parameterisation.noise_number(level));
+    const at::Tensor noise_N = at::tensor(numbers, at::kDouble).to(model.device, weight_type(model.precision));
+    return model.backbone->forward(noised(x0, batch.eps, batch.levels), noise_N, condition);
+  }
   at::Tensor shifted(const at::Tensor& x_NCHW, const StepContext& context) const {
     const at::Tensor padded = at::constant_pad_nd(x_NCHW, {shift_, shift_, shift_, shift_}, -1.0);
     std::vector<at::Tensor> moved;
@@ -99,13 +134,14 @@ class ClassificationObjective : public Objective {
     return at::stack(moved);
   }
   std::int64_t shift_;
+  LevelSampler levels_;  // empty: clean data
 };
 
 template <class Network>
 std::unique_ptr<Backbone> make_classifier(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   if (spec.shape.size() != 3 || spec.num_classes < 2)
     settings.fail("type", "needs labelled pictures.");
-  return std::make_unique<Network>(spec, settings.integer("width"), settings.integer("features"), seed);
+  return std::make_unique<Network>(spec, settings, seed);
 }
 
 }  // namespace
@@ -115,8 +151,10 @@ void register_classifiers(BackboneRegistry& registry) {
     return std::vector<Option>{{"width", width, "channels of the first layer", 1, 1024},
                                {"features", features, "width of the layer before the last", 2, 4096}};
   };
+  std::vector<Option> convolutional = options(16, 64);
+  convolutional.push_back({"takes_noise", false, "is told the noise number: for classifier guidance, objective.noisy"});
   registry.add({{"convolutional_classifier", "Small strided convolutions, GroupNorm, one hidden layer.", "",
-                 options(16, 64), {"classifier"}},
+                 convolutional, {"classifier"}},
                 make_classifier<ConvolutionalClassifier>});
   registry.add({{"pooled_classifier", "5 x 5 kernels, max pooling, dropout, one hidden layer.", "LeCun et al. 1998",
                  options(16, 64), {"classifier"}},
@@ -127,11 +165,15 @@ void register_image_objectives(ObjectiveRegistry& registry) {
   registry.add({{"classification",
                  "Cross entropy of a classifier's logits.",
                  "",
-                 {{"shift", std::int64_t{2}, "pixels by which pictures are moved at random", 0, 64}},
+                 {{"shift", std::int64_t{2}, "pixels by which pictures are moved at random", 0, 64},
+                  {"noisy", false, "of noisy pictures, at `levels`: for classifier guidance"}},
                  {"classifier"}},
-                [](const Settings& settings, const ObjectiveParts&, const Config&) -> ObjectivePtr {
-                  return std::make_shared<ClassificationObjective>(settings.integer("shift"));
-                }});
+                [](const Settings& settings, const ObjectiveParts& parts, const Config& section) -> ObjectivePtr {
+                  LevelSampler levels = parts.level_samplers.create(section.section("levels"), "uniform");
+                  if (!settings.flag("noisy")) levels = {};
+                  return std::make_shared<ClassificationObjective>(settings.integer("shift"), std::move(levels));
+                },
+                {"levels"}});
 }
 
 }  // namespace thaw::image

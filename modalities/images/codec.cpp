@@ -35,6 +35,8 @@ class UnitRangeCodec : public Codec {
     return raw_shape;
   }
 
+  double bin() const override { return 1.0 / 127.5; }
+
   std::string sheet_png(const at::Tensor& raw_NCHW, std::int64_t columns) const override {
     constexpr std::int64_t kGap = 2;
     constexpr int kGapValue = 96;

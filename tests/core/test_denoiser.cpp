@@ -7,6 +7,7 @@
 #include "core/math/philox.h"
 #include "core/model.h"
 #include "tests/catch.h"
+#include "tests/core/guided.h"
 
 using namespace thaw;
 
@@ -47,8 +48,6 @@ Model formula_model(bool learns_variance) {
 }  // namespace
 
 CATCH_TEST_CASE("guidance is neutral at scale 1 and weighs the branches off it", "[core][guidance]") {
-  GuidanceRegistry registry("guidance");
-  register_guidance(registry);
   int asked = 0;
   const Denoiser two = [&](const Latent& x, const Query& query) {
     Outputs outputs;
@@ -58,13 +57,13 @@ CATCH_TEST_CASE("guidance is neutral at scale 1 and weighs the branches off it",
     return outputs;
   };
   const auto value = [&](const char* yaml, const Level& level) {
-    const Denoiser guided = with_guidance(two, registry.create(Config::parse(yaml, "t"), "cfg"));
+    const Denoiser guided = with_guidance(two, make_guidance(yaml));
     return guided(Latent::of(at::zeros({1})), {level}).front().data.main().item<double>();
   };
   const Level middle{0.7, 0.7}, noisy{0.01, 0.9999};
-  CATCH_CHECK(value("scale: 1", middle) == 3.0);
+  CATCH_CHECK(value("{scale: 1}", middle) == 3.0);
   CATCH_CHECK(asked == 1);  // the unconditional branch costs nothing when it has no weight
-  CATCH_CHECK(value("scale: 2", middle) == Catch::Approx(5.0));
+  CATCH_CHECK(value("{scale: 2}", middle) == Catch::Approx(5.0));
   CATCH_CHECK(value("{scale: 2, interval: [0.2, 0.8]}", middle) == Catch::Approx(5.0));
   CATCH_CHECK(value("{scale: 2, interval: [0.2, 0.8]}", noisy) == 3.0);
 }
@@ -126,8 +125,6 @@ CATCH_TEST_CASE("thresholding clips, or shrinks a sample by its own percentile",
 }
 
 CATCH_TEST_CASE("guidance asks lanes together where their weights agree and one by one where not", "[core][guidance]") {
-  GuidanceRegistry registry("guidance");
-  register_guidance(registry);
   int calls = 0;
   const Denoiser two = [&](const Latent& x, const Query& query) {
     ++calls;
@@ -137,7 +134,7 @@ CATCH_TEST_CASE("guidance asks lanes together where their weights agree and one 
     return outputs;
   };
   const Denoiser guided =
-      with_guidance(two, registry.create(Config::parse("{scale: 2, interval: [0.2, 0.8]}", "t"), "cfg"));
+      with_guidance(two, make_guidance("{scale: 2, interval: [0.2, 0.8]}"));
   const Level middle{0.7, 0.7}, noisy{0.01, 0.9999};
   const Latent x = Latent::of(at::zeros({4, 2}));
   const at::Tensor together = guided(x, {.at = middle, .lanes = {middle, middle}}).front().data.main();

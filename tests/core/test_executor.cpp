@@ -1,5 +1,3 @@
-#include <algorithm>
-#include <cmath>
 #include <cstdlib>
 
 #include <ATen/ATen.h>
@@ -16,6 +14,7 @@
 #include "core/math/plan_builder.h"
 #include "samplers/sampler.h"
 #include "tests/catch.h"
+#include "tests/core/guided.h"
 
 using namespace thaw;
 
@@ -204,8 +203,6 @@ CATCH_TEST_CASE("a hook changes the state that the next step starts from", "[cor
 }
 
 CATCH_TEST_CASE("plans get the raw, unguided and velocity outputs they ask for", "[core][executor][outputs]") {
-  GuidanceRegistry guidance("guidance");
-  register_guidance(guidance);
   ThresholdingRegistry thresholds("thresholding");
   register_thresholding(thresholds);
   const Denoiser two = [](const Latent& x, const Query& query) {
@@ -215,7 +212,7 @@ CATCH_TEST_CASE("plans get the raw, unguided and velocity outputs they ask for",
     return outputs;
   };
   const auto wrapped = [&](const char* cfg) {
-    return with_velocity(with_thresholding(with_guidance(two, guidance.create(Config::parse(cfg, "t"), "cfg")),
+    return with_velocity(with_thresholding(with_guidance(two, make_guidance(cfg)),
                                            thresholds.create(Config::parse("{type: static, range: 1}", "t"), "none")),
                          linear_path());
   };
@@ -236,13 +233,13 @@ CATCH_TEST_CASE("plans get the raw, unguided and velocity outputs they ask for",
     return seen;
   };
   // Guided: 2 * 0.9 - 0.5 = 1.3, clipped to 1; eps = (2 - 0.4) / 0.6, velocity eps - x0 on the straight line.
-  const std::vector<double> guided = values("scale: 2");
+  const std::vector<double> guided = values("{scale: 2}");
   CATCH_CHECK(guided[0] == 1.0);
   CATCH_CHECK(guided[1] == Catch::Approx(1.3));
   CATCH_CHECK(guided[2] == 0.5);
   CATCH_CHECK(guided[3] == Catch::Approx(1.6 / 0.6 - 1.0));
   // Neutral guidance evaluates the unconditional branch all the same when it is asked for.
-  const std::vector<double> neutral = values("scale: 1");
+  const std::vector<double> neutral = values("{scale: 1}");
   CATCH_CHECK(neutral[0] == 0.9);
   CATCH_CHECK(neutral[2] == 0.5);
   NoiseSource noise(1, {0});

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/executor.h"
+#include "core/guidance.h"
 #include "core/lanes.h"
 #include "core/math/philox.h"
 #include "core/math/plan_builder.h"
@@ -62,9 +63,7 @@ CATCH_TEST_CASE("an estimate given as a formula leads to the same states as the 
     ++formulas;
     return {Estimate(Affine{skip(query.at), {{out(query.at), Latent::of(network(x.main()))}}})};
   };
-  const Guidance guidance = [](const Level&) {
-    return std::vector<std::pair<Branch, double>>{{Branch::kConditional, 2.5}, {Branch::kUnconditional, -1.5}};
-  };
+  const Guidance guidance = weighted_branches([](const Level&) { return classifier_free_weights(2.5); });
   const auto branches = [](const Denoiser& denoiser) {  // the unconditional branch sees another state
     return Denoiser([&denoiser](const Latent& x, const Query& query) {
       Query one = query;

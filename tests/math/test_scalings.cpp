@@ -1,6 +1,7 @@
 #include "tests/catch.h"
 
 #include <cmath>
+#include <numbers>
 
 #include "core/math/scalings.h"
 #include "tests/plans.h"
@@ -92,7 +93,7 @@ double weight(const std::string& name, const std::string& options, Prediction pr
 }  // namespace
 
 CATCH_TEST_CASE("weightings agree where papers say they are the same loss", "[math][weighting]") {
-  CATCH_REQUIRE(all_weightings().entries().size() == 8);
+  CATCH_REQUIRE(all_weightings().entries().size() == 11);
   for (double lambda : {-3.0, -0.5, 0.0, 1.0, 4.0}) {
     CATCH_CAPTURE(lambda);
     const Level level = variance_preserving().at(lambda);
@@ -108,12 +109,101 @@ CATCH_TEST_CASE("weightings agree where papers say they are the same loss", "[ma
     CATCH_CHECK(weight("min_snr", "gamma: 5", Prediction::kV, level) == near(std::min(snr, 5.0) / (snr + 1)));
     CATCH_CHECK(weight("p2", "k: 1, gamma: 1", Prediction::kNoise, level) == near(1.0 / (1 + snr)));
     CATCH_CHECK(weight("p2", "gamma: 0", Prediction::kNoise, level) == near(1.0));
+    CATCH_CHECK(weight("vlb", "", Prediction::kNoise, level) == near(1.0));
+    const double t = level.sigma / (level.alpha + level.sigma);
+    CATCH_CHECK(weight("sigma_sqrt", "", Prediction::kData, level) == near(1 / (t * t)));
+    CATCH_CHECK(weight("cosmap", "", Prediction::kData, level) ==
+                near(2 / (std::numbers::pi * (1 - 2 * t + 2 * t * t))));
     CATCH_CHECK(weight("sigmoid", "bias: 1.5", Prediction::kNoise, level) ==
                 near(1 / (1 + std::exp(2 * lambda - 1.5))));
     // snr sigmoid(b - log snr) = e^b snr / (snr + e^b): one loss under two names.
     CATCH_CHECK(weight("soft_min_snr", "gamma: " + std::to_string(4.0), Prediction::kData, level) ==
                 Catch::Approx(weight("sigmoid", "bias: " + format_double(std::log(4.0)), Prediction::kData, level))
                     .epsilon(1e-12));
+  }
+}
+
+CATCH_TEST_CASE("sigma_sqrt is the plain loss of a straight path's velocity", "[math][weighting]") {
+  const WeightingPtr w = all_weightings().create(section("sigma_sqrt", ""), "");
+  for (double lambda : {-3.0, 0.0, 4.0}) {
+    const Level level = linear_path().at(lambda);
+    const Scalings k = scalings(Prediction::kVelocity, level, linear_path(), 0.5);
+    CATCH_CHECK(w->on_output(level, k, 0.5) == Catch::Approx(1.0).epsilon(1e-12));
+  }
+}
+
+namespace {
+
+constexpr double kSpread = 0.6;
+
+// E |F - F*|^2 of data N(0, kSpread^2) and a network whose x0 estimate is gain x: F = (gain - skip) / out x.
+double expected_loss(Prediction prediction, const Level& level, const Path& path, double gain) {
+  const Scalings k = scalings(prediction, level, path, 0.5);
+  const TargetWeights target = target_weights(prediction, level, path, 0.5);
+  const double f = (gain - k.skip) / k.out;
+  return std::pow((f * level.alpha - target.on_x0) * kSpread, 2) + std::pow(f * level.sigma - target.on_eps, 2);
+}
+
+double best_gain(const Level& level) {
+  const double data = kSpread * kSpread;
+  return level.alpha * data / (level.alpha * level.alpha * data + level.sigma * level.sigma);
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("every prediction with every weighting is one bound, weighted by level alone", "[math][weighting]") {
+  int checked = 0;
+  for (const std::string& name : all_weightings().names()) {
+    if (name == "uniform") continue;  // by its definition a different weight for each prediction
+    const WeightingPtr w = all_weightings().create(section(name, ""), "");
+    for (const Path* path : standard_paths())
+      for (double lambda : {-3.0, -0.3, 0.4, 3.0})
+        for (double error : {0.7, 1.0, 1.4}) {  // of the network, times the best one
+          const Level level = path->at(lambda);
+          const double gain = error * best_gain(level);
+          // The bound's integrand along lambda: SNR E |x0 - gain x|^2.
+          const double bound = std::exp(2 * lambda) * (std::pow(1 - gain * level.alpha, 2) * kSpread * kSpread +
+                                                       std::pow(gain * level.sigma, 2));
+          const double on_bound = w->on_output(level, scalings(Prediction::kNoise, level, *path, 0.5), 0.5);
+          for (const Prediction prediction : all_predictions()) {
+            CATCH_CAPTURE(name, path->name(), lambda, error, prediction_name(prediction));
+            const double loss = w->on_output(level, scalings(prediction, level, *path, 0.5), 0.5) *
+                                expected_loss(prediction, level, *path, gain);
+            CATCH_CHECK(loss == Catch::Approx(on_bound * bound).epsilon(1e-10));
+            ++checked;
+          }
+        }
+  }
+  CATCH_CHECK(checked == 10 * 5 * 4 * 3 * 6);
+}
+
+CATCH_TEST_CASE("the vlb weighting in time adds up to the information between its ends, on every schedule",
+                "[math][weighting]") {
+  const WeightingPtr w = all_weightings().create(section("vlb", ""), "");
+  ScheduleRegistry schedules("schedule");
+  register_schedules(schedules);
+  for (const char* name : {"cosine", "sigmoid", "flow", "linear", "vp_sde"}) {
+    const SchedulePtr schedule = schedules.create(section(name, ""), "");
+    const double begin = schedule->t_min(), range = schedule->t_max() - begin;
+    // A flow ends in infinities: both ends are cut off, and the integral below knows.
+    const double margin = 1e-3;
+    const int n = 200000;
+    double mean = 0.0;
+    for (int i = 0; i < n; ++i) {
+      const double u = margin + (1 - 2 * margin) * (i + 0.5) / n;
+      const Level level = schedule->at(begin + range * u);
+      const Scalings k = scalings(Prediction::kV, level, schedule->path(), 0.5);
+      mean += w->on_output_in_time(*schedule, level, k, 0.5) *
+              expected_loss(Prediction::kV, level, schedule->path(), best_gain(level)) * (1 - 2 * margin) / n;
+    }
+    // Guo, Shamai and Verdu 2005, eq. 1: the mean squared error is twice the derivative of the information by the SNR.
+    const auto information = [&](double u) {
+      const double rho = schedule->at(begin + range * u).rho();
+      return 0.5 * std::log1p(kSpread * kSpread / (rho * rho));
+    };
+    CATCH_CAPTURE(name);
+    // The midpoint rule on the steep cleanest part, where lambda runs fastest.
+    CATCH_CHECK(mean == Catch::Approx(information(margin) - information(1 - margin)).epsilon(2e-4));
   }
 }
 
@@ -130,5 +220,5 @@ CATCH_TEST_CASE("every weighting is finite and positive on every training level"
           CATCH_CHECK((std::isfinite(value) && value > 0.0));
           ++checked;
         }
-  CATCH_CHECK(checked == 8 * 5 * 6 * 3);
+  CATCH_CHECK(checked == 11 * 5 * 6 * 3);
 }
