@@ -196,12 +196,16 @@ class Chain {
   Chain(const Model& model, const LikelihoodInput& input, const BoundOptions& options)
       : model_(model), input_(input), bin_(options.bin), x0_(input.x0.to(model.device, at::kFloat)) {
     const Schedule& schedule = *model.parameterisation.schedule;
-    const std::int64_t own = schedule.discrete_steps() > 0 ? schedule.discrete_steps() : 1000;
-    size_ = options.steps > 0 ? options.steps : own;
-    const double range = schedule.t_max() - schedule.t_min();
-    for (std::int64_t i = 0; i < size_; ++i)
-      levels_.push_back(
-          schedule.at(schedule.t_min() + range * static_cast<double>(i) / static_cast<double>(size_ - 1)));
+    constexpr std::int64_t kContinuousSteps = 1000;
+    const std::int64_t table = schedule.discrete_steps();
+    size_ = options.steps > 0 ? options.steps : table > 0 ? table : kContinuousSteps;
+    const bool is_table = size_ == table;
+    const double begin = is_table ? schedule.t_min() : schedule.lambda(schedule.t_min());
+    const double end = is_table ? schedule.t_max() : std::max(schedule.lambda(schedule.t_max()), kSmallestLambda);
+    for (std::int64_t i = 0; i < size_; ++i) {
+      const double at = begin + (end - begin) * static_cast<double>(i) / static_cast<double>(size_ - 1);
+      levels_.push_back(is_table ? schedule.at(at) : schedule.path().at(at));
+    }
   }
 
   std::int64_t size() const { return size_; }

@@ -53,7 +53,9 @@ struct FlowOptions {
 at::Tensor flow_log_density(const Model& model, const LikelihoodInput& input, const FlowOptions& options);
 
 struct BoundOptions {
-  std::int64_t steps = 0;  // of the chain; 0: the schedule's table, or 1000 of continuous time
+  /// Of the chain; 0: the schedule's table, or 1000. A table's own length takes its timesteps, any other number equal
+  /// steps of lambda: equal steps of time would make the cleanest ones as large as all others together.
+  std::int64_t steps = 0;
   std::int64_t draws = 0;  // of them asked about, one in each stratum; 0: all
   double bin = 0.0;
 };

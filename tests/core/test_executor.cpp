@@ -15,6 +15,7 @@
 #include "samplers/sampler.h"
 #include "tests/catch.h"
 #include "tests/core/guided.h"
+#include "tests/core/plans_on_tensors.h"
 
 using namespace thaw;
 
@@ -26,33 +27,6 @@ Outputs exact_denoiser(const Latent& x, const Query& query) {
   const Level& level = query.at;
   if (!query.lanes.empty()) return ask_by_lane(exact_denoiser, x, query);
   return {Latent::of(kData.mean + kData.gain(level) * (x.main() - level.alpha * kData.mean))};
-}
-
-bool asks_for_data_only(const Plan& plan) {
-  for (const Instruction& instruction : plan.program)
-    if (const Evaluate* e = std::get_if<Evaluate>(&instruction))
-      for (const Output& output : e->outputs)
-        if (output.kind != OutputKind::kData) return false;
-  return true;
-}
-
-at::Tensor normals(at::IntArrayRef shape, std::uint64_t seed, at::ScalarType type = at::kFloat) {
-  at::Tensor x = at::empty(shape);
-  fill_normal({x.data_ptr<float>(), static_cast<std::size_t>(x.numel())}, {seed, Purpose::kOther});
-  return x.to(type);
-}
-
-SamplerRegistry all_samplers() {
-  SamplerRegistry samplers("sampler");
-  register_samplers(samplers);
-  return samplers;
-}
-
-Plan plan_of(const std::string& name, int steps, const std::string& options = "{}") {
-  std::vector<Level> levels;
-  for (int i = 0; i < steps; ++i) levels.push_back(variance_preserving().at(-3.0 + 7.0 * i / steps));
-  levels.push_back({1.0, 0.0});
-  return all_samplers().create(Config::parse(options, "t"), name)(make_grid(variance_preserving(), levels));
 }
 
 /// Counts what the CPU allocator is asked for.
