@@ -78,15 +78,15 @@ Guidance make_dps(const Settings& settings, const GuidanceParts& parts, const Co
   const double noise = settings.number("noise");
   const bool takes_residual = settings.text("variance") == "residual";
   if (!takes_residual && noise == 0.0) settings.fail("noise", "must be above 0 where it alone is the variance.");
-  // log N(y; A D, v I) with v the noise's variance (Chung et al. 2023, eq. 16), or with the mean square of the residual
-  // added to it: their step sizes divide by the residual's norm for the same reason, that D is uncertain too.
+  // -|y - A D|^2 / (2 v): Chung et al. 2023, eq. 16, with v the noise's variance. Their step sizes (after eq. 16)
+  // divide by the residual's norm instead, so that a step has one length whatever is left to do: v is then the root of
+  // the residual's mean square plus the noise's variance.
   return guided_by(settings, parts, section, measurement,
                    [=](const Level&, const at::Tensor& data, const at::Tensor& y) {
-                     const at::Tensor residual = y - measurement->apply(data);
-                     const at::Tensor squares = residual.square().flatten(1).sum(1);
+                     const at::Tensor squares = (y - measurement->apply(data)).square().flatten(1);
                      if (!takes_residual) return squares.sum() * (-0.5 / (noise * noise));
-                     const auto elements = static_cast<double>(residual.numel() / residual.size(0));
-                     return (squares / (squares.detach() / elements + noise * noise).clamp_min(1e-12)).sum() * -0.5;
+                     const at::Tensor size = (squares.detach().mean(1) + noise * noise).sqrt();
+                     return (squares.sum(1) / size.clamp_min(1e-12)).sum() * -0.5;
                    });
 }
 
@@ -122,7 +122,7 @@ void register_measurement_guidance(GuidanceRegistry& registry) {
                  measured_options({{"noise", 0.05, "standard deviation of the measurement's noise", 0.0, 1e6},
                                    {"variance",
                                     std::string("residual"),
-                                    "of y given the estimate: the noise's alone, or with the residual's mean square",
+                                    "what divides the squared residual: its own size, or the variance of the noise",
                                     0,
                                     0,
                                     {"residual", "noise"}}}),

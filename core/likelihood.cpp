@@ -200,7 +200,10 @@ class Chain {
     const std::int64_t table = schedule.discrete_steps();
     size_ = options.steps > 0 ? options.steps : table > 0 ? table : kContinuousSteps;
     const bool is_table = size_ == table;
-    const double begin = is_table ? schedule.t_min() : schedule.lambda(schedule.t_min());
+    double begin = is_table ? schedule.t_min() : schedule.lambda(schedule.t_min());
+    // Noise well below a bin tells nothing more about quantised data, and a network that has not learned the grid of
+    // its values pays for every such level: the decoder takes over where the noise is as wide as a bin.
+    if (!is_table && bin_ > 0.0) begin = std::min(begin, -std::log(bin_));
     const double end = is_table ? schedule.t_max() : std::max(schedule.lambda(schedule.t_max()), kSmallestLambda);
     for (std::int64_t i = 0; i < size_; ++i) {
       const double at = begin + (end - begin) * static_cast<double>(i) / static_cast<double>(size_ - 1);

@@ -54,7 +54,8 @@ at::Tensor flow_log_density(const Model& model, const LikelihoodInput& input, co
 
 struct BoundOptions {
   /// Of the chain; 0: the schedule's table, or 1000. A table's own length takes its timesteps, any other number equal
-  /// steps of lambda: equal steps of time would make the cleanest ones as large as all others together.
+  /// steps of lambda: equal steps of time would make the cleanest ones as large as all others together. Such a chain of
+  /// quantised data begins where sigma / alpha is a bin, or at the schedule's cleanest level above.
   std::int64_t steps = 0;
   std::int64_t draws = 0;  // of them asked about, one in each stratum; 0: all
   double bin = 0.0;

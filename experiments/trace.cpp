@@ -47,7 +47,9 @@ void Trace::correct(const Latent& x) {
 
 Denoiser Trace::watched(Denoiser denoiser) {
   return [this, denoiser = std::move(denoiser)](const Latent& x, const Query& query) {
-    Outputs outputs = denoiser(x, query);
+    Query asked = query;
+    asked.wanted.affine = false;  // what is kept is the estimate itself
+    Outputs outputs = denoiser(x, asked);
     const std::vector<Level> lanes = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
     for (std::size_t k = 0; k < lanes.size(); ++k) {
       if (call_ == alpha_.size()) {

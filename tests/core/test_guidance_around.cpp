@@ -95,7 +95,7 @@ CATCH_TEST_CASE("measured guidance of normal data is the posterior mean, or poin
     // DPS leaves the estimate's own uncertainty out: P A^T (y - A D) over the noise, or over that and the residual's
     // size.
     CATCH_CHECK(is_close(ask("type: dps, variance: noise"), p / (noise * noise) * transposed(residual), 1e-10));
-    const at::Tensor size = residual.square().flatten(1).mean(1).reshape({4, 1, 1, 1}) + noise * noise;
+    const at::Tensor size = (residual.square().flatten(1).mean(1).reshape({4, 1, 1, 1}) + noise * noise).sqrt();
     CATCH_CHECK(is_close(ask("type: dps"), p * transposed(residual / size), 1e-10));
   }
   CATCH_CHECK(measured == 3);
@@ -141,6 +141,7 @@ CATCH_TEST_CASE("what cannot guide is refused in one line with the reason", "[co
   CATCH_CHECK(has(refused("{type: perturbed_attention, layers: [2]}"), "layers 0 to 1, got 2"));
   CATCH_CHECK(has(refused("{type: autoguidance}"), "model: needs the directory of a weaker model"));
   CATCH_CHECK(has(refused("{type: classifier, model: w}", weaker), "w is no classifier"));
+  CATCH_CHECK(has(refused("{type: autoguidance, model: c}", noisy_classifier), "c is a classifier"));
   CATCH_CHECK(has(refused("{type: dps, measurement: x_ray, measured: f}"), "unknown measurement \"x_ray\""));
   CATCH_CHECK(has(refused("{type: dps, measurement: deblurring}"), "measured: needs a .safetensors file"));
   CATCH_CHECK(has(refused("{type: dps, measurement: deblurring, measured: " + file + "}"),
