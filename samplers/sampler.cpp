@@ -1,6 +1,7 @@
 #include "samplers/sampler.h"
 
 #include <charconv>
+#include <exception>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
@@ -60,15 +61,18 @@ int trait_value(const EntryInfo& info, const std::string& key, int fallback) {
 
 std::optional<int> steps_within(const Solver& solver, const GridFactory& grid, int evaluations) {
   std::optional<int> best;
+  std::exception_ptr refusal;  // of the first count; a grid may have few counts it allows, or one
   // Every solver asks at least once a step, so that more steps than evaluations never fit.
   for (int steps = 1; steps <= evaluations; ++steps) {
     Grid candidate;
     try {
       candidate = grid(steps);
     } catch (const ConfigError&) {
-      if (!best) throw;
-      break;
+      if (best) break;
+      if (!refusal) refusal = std::current_exception();
+      continue;
     }
+    refusal = nullptr;
     const auto most = solver.most_evaluations(candidate);
     if (!most)
       throw ConfigError(concat("sampler \"", solver.name(),
@@ -77,6 +81,7 @@ std::optional<int> steps_within(const Solver& solver, const GridFactory& grid, i
     if (*most > evaluations) break;
     best = steps;
   }
+  if (refusal) std::rethrow_exception(refusal);
   return best;
 }
 

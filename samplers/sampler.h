@@ -75,8 +75,8 @@ int trait_value(const EntryInfo& info, const std::string& key, int fallback);
 using GridFactory = std::function<Grid(int steps)>;
 
 /// Steps of the largest plan that calls the network at most `evaluations` times; nothing when one step already asks
-/// for more. Stops below the first number of steps the grid refuses (a discrete schedule has only so many). Throws
-/// ConfigError for an adaptive solver without a limit.
+/// for more. A grid may refuse numbers of steps (a discrete schedule has only so many, a list its own). Throws
+/// ConfigError for an adaptive solver without a limit, and where the grid refuses every number.
 std::optional<int> steps_within(const Solver& solver, const GridFactory& grid, int evaluations);
 
 }  // namespace thaw

@@ -355,6 +355,13 @@ CATCH_TEST_CASE("steps_within finds the largest plan inside a budget of evaluati
   CATCH_CHECK(steps_within(make_solver("ddim"), short_table, 50) == 6);
   const GridFactory noisy = [](int steps) { return karras_grid(steps); };
   CATCH_CHECK(!steps_within(make_solver("heun"), noisy, 1).has_value());
+  const GridFactory list = [](int steps) {
+    if (steps != 3) throw ConfigError(concat("the list has 3 steps, got ", steps, "."));
+    return karras_grid(steps, "clean");
+  };
+  CATCH_CHECK(steps_within(make_solver("ddim"), list, 8) == 3);
+  CATCH_CHECK(!steps_within(make_solver("heun"), list, 4).has_value());
+  CATCH_CHECK(has_text(message_of([&] { steps_within(make_solver("ddim"), list, 2); }), "got 1"));
 }
 
 CATCH_TEST_CASE("more steps share the noise of fewer", "[samplers][noise]") {
