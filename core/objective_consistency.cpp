@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include <ATen/ATen.h>
@@ -12,6 +13,7 @@
 #include "core/few_step.h"
 #include "core/math/philox.h"
 #include "core/optimizer.h"
+#include "core/perceptual.h"
 
 namespace thaw {
 
@@ -61,17 +63,19 @@ struct Pairs {
 struct ConsistencyOptions {
   Pairs pairs;
   std::string distance, weight;
+  double perceptual_weight = 0.0;
   double huber = 0.0, target_decay = -1.0, condition_dropout = 0.0, largest_guidance = 1.0;
   int order = 1;
 };
 
 class ConsistencyObjective : public Objective {
  public:
-  ConsistencyObjective(ConsistencyOptions options, LevelSampler levels, Teacher teacher,
+  ConsistencyObjective(ConsistencyOptions options, LevelSampler levels, Teacher teacher, PerceptualDistance perceptual,
                        std::vector<std::filesystem::path> files)
       : options_(std::move(options)),
         levels_(std::move(levels)),
         teacher_(std::move(teacher)),
+        perceptual_(std::move(perceptual)),
         files_(std::move(files)) {}
 
   void prepare(const Model& model) override {
@@ -86,6 +90,7 @@ class ConsistencyObjective : public Objective {
           "objective.largest_guidance: needs a backbone that is told a scale; set "
           "backbone.takes_guidance: true.");
     teacher_.prepare(model);
+    perceptual_.prepare(model, "objective.perceptual");
   }
   std::vector<std::filesystem::path> files() const override { return files_; }
   NamedTensors state() const override { return target_.tensors(); }
@@ -101,7 +106,9 @@ class ConsistencyObjective : public Objective {
     const std::vector<double> scales = draw_guidance(model, batch, context);
     const at::Tensor x = noised(x0, batch.eps, batch.levels);
     const at::Tensor goal = target(model, x0, x, batch, lower, scales);
-    return distance(estimate_x0(model, x, batch.levels, batch.condition) - goal, model, batch.levels, lower);
+    const at::Tensor answer = estimate_x0(model, x, batch.levels, batch.condition);
+    const at::Tensor loss = distance(answer - goal, model, batch.levels, lower);
+    return perceptual_.is_used() ? loss + options_.perceptual_weight * perceptual_(answer, goal) : loss;
   }
 
  private:
@@ -185,6 +192,7 @@ class ConsistencyObjective : public Objective {
   ConsistencyOptions options_;
   LevelSampler levels_;
   Teacher teacher_;
+  PerceptualDistance perceptual_;
   std::vector<std::filesystem::path> files_;
   FrozenWeights target_;
 };
@@ -235,6 +243,8 @@ std::vector<Option> options_of(const Preset& preset) {
       {"distance", std::string(preset.distance), "between the two answers", 0, 0, {"squared", "huber"}},
       {"huber", preset.huber, "c of the pseudo-Huber distance, times the root of the number of elements", 0.0, 1e3},
       {"weight", std::string(preset.weight), "of a pair", 0, 0, {"output", "step", "uniform"}},
+      {"perceptual", std::string(), "classifier between whose layers a further distance is taken: a folder"},
+      {"perceptual_weight", 1.0, "of that distance", 0.0, 1e3},
       {"target_decay", preset.target_decay,
        "of the weights' average that answers at the lower end; -1: the weights "
        "themselves",
@@ -263,9 +273,13 @@ ObjectivePtr make(const Settings& settings, const ObjectiveParts& parts, const C
   const std::string teacher = settings.text("teacher");
   if (teacher.empty() && options.largest_guidance > 1.0)
     settings.fail("largest_guidance", "needs a teacher to guide: objective.teacher.");
-  return std::make_shared<ConsistencyObjective>(options,
-                                                parts.level_samplers.create(section.section("levels"), "uniform"),
-                                                teacher_from(settings, parts), teacher_files(settings, parts));
+  options.perceptual_weight = settings.number("perceptual_weight");
+  const std::string perceptual = settings.text("perceptual");
+  std::vector<std::filesystem::path> files = teacher_files(settings, parts);
+  if (!perceptual.empty()) std::ranges::copy(parts.model_files(perceptual), std::back_inserter(files));
+  return std::make_shared<ConsistencyObjective>(
+      options, parts.level_samplers.create(section.section("levels"), "uniform"), teacher_from(settings, parts),
+      PerceptualDistance(perceptual, parts.open_model), std::move(files));
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #pragma once
 // Networks that look at data: they classify it, and what they see before the last layer are features.
 
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 
 #include "core/backbone.h"
@@ -13,6 +15,8 @@ class Classifier : public Backbone {
   /// [N, d], the input of the last layer.
   virtual at::Tensor features(const at::Tensor& x) const = 0;
   virtual at::Tensor logits(const at::Tensor& x) const = 0;
+  /// Activations of its stages, [N, C, ...] each, from the input on; the last is `features` as [N, d, 1].
+  virtual std::vector<at::Tensor> layers(const at::Tensor& x) const = 0;
   /// True where forward reads the noise number: what classifier guidance needs.
   virtual bool takes_noise() const { return false; }
   virtual at::Tensor noisy_logits(const at::Tensor& x, const at::Tensor& /*noise_N*/) const { return logits(x); }

@@ -33,27 +33,31 @@ class ConvolutionalClassifier : public Classifier {
     hidden_ = nn::Linear(scope / "hidden", channels * height * width_out, features);
     out_ = nn::Linear(scope / "out", features, spec.num_classes);
   }
-  at::Tensor features(const at::Tensor& x_NCHW) const override {
-    return noisy_features(x_NCHW, at::zeros({x_NCHW.size(0)}, x_NCHW.options().requires_grad(false)));
+  at::Tensor features(const at::Tensor& x_NCHW) const override { return layers(x_NCHW).back().flatten(1); }
+  std::vector<at::Tensor> layers(const at::Tensor& x_NCHW) const override {
+    return noisy_layers(x_NCHW, at::zeros({x_NCHW.size(0)}, x_NCHW.options().requires_grad(false)));
   }
   at::Tensor logits(const at::Tensor& x_NCHW) const override { return out_(features(x_NCHW)); }
   bool takes_noise() const override { return takes_noise_; }
   at::Tensor noisy_logits(const at::Tensor& x_NCHW, const at::Tensor& noise_N) const override {
-    return out_(noisy_features(x_NCHW, noise_N));
+    return out_(noisy_layers(x_NCHW, noise_N).back().flatten(1));
   }
   const Parameters& parameters() const override { return parameters_; }
 
  private:
   static constexpr std::int64_t kNoiseFeatures = 32;
 
-  at::Tensor noisy_features(const at::Tensor& x_NCHW, const at::Tensor& noise_N) const {
+  std::vector<at::Tensor> noisy_layers(const at::Tensor& x_NCHW, const at::Tensor& noise_N) const {
+    std::vector<at::Tensor> layers;
     at::Tensor h = x_NCHW;
     for (std::size_t i = 0; i < 3; ++i) {
       h = norm_[i](first_[i](h));
       if (takes_noise_) h = h + noise_[i](noise_N).unsqueeze(2).unsqueeze(3);
       h = at::relu(second_[i](at::relu(h)));
+      layers.push_back(h);
     }
-    return at::relu(hidden_(h.flatten(1)));
+    layers.push_back(at::relu(hidden_(h.flatten(1))).unsqueeze(2));
+    return layers;
   }
 
   bool takes_noise_;
@@ -75,10 +79,11 @@ class PooledClassifier : public Classifier {
     hidden_ = nn::Linear(scope / "hidden", 2 * width * (spec.shape[1] / 4) * (spec.shape[2] / 4), features);
     out_ = nn::Linear(scope / "out", features, spec.num_classes);
   }
-  at::Tensor features(const at::Tensor& x_NCHW) const override {
-    at::Tensor h = at::max_pool2d(at::relu(conv1_(x_NCHW)), {2, 2});
-    h = at::max_pool2d(at::relu(conv2_(h)), {2, 2});
-    return at::relu(hidden_(nn::dropout(h.flatten(1), 0.3, 0)));
+  at::Tensor features(const at::Tensor& x_NCHW) const override { return layers(x_NCHW).back().flatten(1); }
+  std::vector<at::Tensor> layers(const at::Tensor& x_NCHW) const override {
+    const at::Tensor first = at::max_pool2d(at::relu(conv1_(x_NCHW)), {2, 2});
+    const at::Tensor second = at::max_pool2d(at::relu(conv2_(first)), {2, 2});
+    return {first, second, at::relu(hidden_(nn::dropout(second.flatten(1), 0.3, 0))).unsqueeze(2)};
   }
   at::Tensor logits(const at::Tensor& x_NCHW) const override { return out_(nn::dropout(features(x_NCHW), 0.3, 1)); }
   const Parameters& parameters() const override { return parameters_; }
@@ -89,8 +94,8 @@ class PooledClassifier : public Classifier {
   nn::Linear hidden_, out_;
 };
 
-/// Cross entropy with pictures moved by up to `shift` pixels a side, and with noise of random levels (Dhariwal and Nichol
-/// 2021, section 4.1) where `levels` are given.
+/// Cross entropy with pictures moved by up to `shift` pixels a side, and with noise of random levels (Dhariwal and
+/// Nichol 2021, section 4.1) where `levels` are given.
 class ClassificationObjective : public Objective {
  public:
   ClassificationObjective(std::int64_t shift, LevelSampler levels) : shift_(shift), levels_(std::move(levels)) {}
@@ -105,8 +110,8 @@ class ClassificationObjective : public Objective {
     if (label == condition.end()) throw DataError("objective \"classification\": the dataset has no labels.");
     const AutocastScope autocast(model.precision, model.device);
     const at::Tensor clean = shift_ > 0 ? shifted(x0, context) : x0;
-    const at::Tensor logits = levels_ ? noisy_logits(model, clean, condition, context)
-                                      : model.backbone->forward(clean, {}, condition);
+    const at::Tensor logits =
+        levels_ ? noisy_logits(model, clean, condition, context) : model.backbone->forward(clean, {}, condition);
     return at::cross_entropy_loss(logits.to(at::kFloat), label->second, {}, 0 /* no reduction */);
   }
 
@@ -139,8 +144,7 @@ class ClassificationObjective : public Objective {
 
 template <class Network>
 std::unique_ptr<Backbone> make_classifier(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
-  if (spec.shape.size() != 3 || spec.num_classes < 2)
-    settings.fail("type", "needs labelled pictures.");
+  if (spec.shape.size() != 3 || spec.num_classes < 2) settings.fail("type", "needs labelled pictures.");
   return std::make_unique<Network>(spec, settings, seed);
 }
 
@@ -153,11 +157,17 @@ void register_classifiers(BackboneRegistry& registry) {
   };
   std::vector<Option> convolutional = options(16, 64);
   convolutional.push_back({"takes_noise", false, "is told the noise number: for classifier guidance, objective.noisy"});
-  registry.add({{"convolutional_classifier", "Small strided convolutions, GroupNorm, one hidden layer.", "",
-                 convolutional, {"classifier"}},
+  registry.add({{"convolutional_classifier",
+                 "Small strided convolutions, GroupNorm, one hidden layer.",
+                 "",
+                 convolutional,
+                 {"classifier"}},
                 make_classifier<ConvolutionalClassifier>});
-  registry.add({{"pooled_classifier", "5 x 5 kernels, max pooling, dropout, one hidden layer.", "LeCun et al. 1998",
-                 options(16, 64), {"classifier"}},
+  registry.add({{"pooled_classifier",
+                 "5 x 5 kernels, max pooling, dropout, one hidden layer.",
+                 "LeCun et al. 1998",
+                 options(16, 64),
+                 {"classifier"}},
                 make_classifier<PooledClassifier>});
 }
 

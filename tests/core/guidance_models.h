@@ -109,6 +109,7 @@ class ClassJudge : public Classifier {
  public:
   ClassJudge() : parameters_(0) {}
   at::Tensor features(const at::Tensor& x) const override { return x; }
+  std::vector<at::Tensor> layers(const at::Tensor& x) const override { return {x.unsqueeze(2)}; }
   at::Tensor logits(const at::Tensor& x) const override { return noisy_logits(x, at::zeros({x.size(0)}, at::kDouble)); }
   bool takes_noise() const override { return true; }
   at::Tensor noisy_logits(const at::Tensor& x, const at::Tensor& noise) const override {
