@@ -81,7 +81,7 @@ class Training {
       if (must_preview) preview(done);
       if (must_save) save(done, progress);
       if (is_due(job_.snapshot_every, done)) more_.save_snapshots(job_.folder / "snapshots", done);
-      progress.update(done, concat("loss ", format_short(last_loss_, 3)));
+      progress.update(done, last_loss_ ? concat("loss ", format_short(*last_loss_, 3)) : "");
       if (must_stop)
         throw Stopped(concat("stopped after step ", done, " of ", job_.steps, "; saved in ", job_.folder.string(),
                              ". The same command goes on from there."));
@@ -272,11 +272,11 @@ class Training {
   }
 
   void log_step(std::int64_t done, const Progress& progress) {
-    scalar("loss", done, last_loss_);
+    scalar("loss", done, *last_loss_);
     scalar("learning_rate", done, last_rate_);
     scalar("grad_norm", done, last_norm_);
     append_line(log_, nlohmann::json{{"step", done},
-                                     {"loss", last_loss_},
+                                     {"loss", *last_loss_},
                                      {"learning_rate", last_rate_},
                                      {"grad_norm", last_norm_},
                                      {"samples", done * job_.batch},
@@ -351,7 +351,8 @@ class Training {
   at::Tensor loss_, norm_, is_bad_, num_good_;
   std::filesystem::path log_;
   EventWriter events_;
-  double seconds_before_ = 0, last_loss_ = 0, last_norm_ = 0, last_rate_ = 0;
+  double seconds_before_ = 0, last_norm_ = 0, last_rate_ = 0;
+  std::optional<double> last_loss_;  // nothing until numbers were read
 };
 
 }  // namespace

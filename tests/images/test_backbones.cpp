@@ -1,0 +1,85 @@
+// What the picture denoisers of our own are told and give, beside x and the noise number.
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "modalities/images/list.h"
+#include "tests/catch.h"
+
+using namespace thaw;
+
+namespace {
+
+const char* const kNetworks[] = {"{type: unet, width: 8, multipliers: [1, 2], blocks: 1, attention: [4]",
+                                 "{type: dit, patch: 2, features: 16, depth: 2, heads: 2"};
+
+// Weights start such that the output is 0; these are as after some training.
+std::unique_ptr<Backbone> trained(const std::string& yaml) {
+  BackboneRegistry registry("backbone");
+  image::register_backbones(registry);
+  auto backbone = registry.create(Config::parse(yaml, "t"), "", DataSpec{{2, 8, 8}, 3}, 5);
+  const c10::NoGradGuard no_grad;
+  std::int64_t count = 0;
+  for (auto [name, weight] : backbone->parameters().all())
+    if (weight.requires_grad())
+      weight.add_(at::linspace(-0.2, 0.2, weight.numel()).reshape(weight.sizes()).cos() * 0.02 * (1 + count++ % 3));
+  return backbone;
+}
+
+const at::Tensor x = at::linspace(-1, 1, 3 * 2 * 64).reshape({3, 2, 8, 8}).sin();
+const at::Tensor noise = at::tensor({10.0f, 500.0f, 900.0f});
+const Condition label{{"label", at::tensor({0, 1, 2}, at::kLong)}};
+
+Condition with(const char* name, const at::Tensor& value) {
+  Condition condition = label;
+  condition[name] = value;
+  return condition;
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("a self-conditioned network reads its last estimate; none is zeros", "[images][backbone]") {
+  const c10::NoGradGuard no_grad;
+  for (const std::string network : kNetworks) {
+    CATCH_CAPTURE(network);
+    const auto backbone = trained(network + ", self_conditioning: true}");
+    CATCH_CHECK(backbone->takes_estimate());
+    const at::Tensor plain = backbone->forward(x, noise, label);
+    CATCH_CHECK(plain.sizes() == x.sizes());
+    CATCH_CHECK(at::equal(plain, backbone->forward(x, noise, with("estimate", at::zeros_like(x)))));
+    CATCH_CHECK((plain - backbone->forward(x, noise, with("estimate", at::ones_like(x)))).abs().max().item<double>() >
+                1e-4);
+    // One that is not does not look.
+    const auto without = trained(network + "}");
+    CATCH_CHECK(at::equal(without->forward(x, noise, label), without->forward(x, noise, with("estimate", x))));
+  }
+}
+
+CATCH_TEST_CASE("a network that learns a variance gives twice the channels", "[images][backbone]") {
+  const c10::NoGradGuard no_grad;
+  for (const std::string network : kNetworks) {
+    CATCH_CAPTURE(network);
+    const auto backbone = trained(network + ", learns_variance: true, self_conditioning: true}");
+    CATCH_CHECK(backbone->learns_variance());
+    const at::Tensor output = backbone->forward(x, noise, label);
+    CATCH_REQUIRE(output.sizes() == at::IntArrayRef({3, 4, 8, 8}));
+    // The two halves are different outputs.
+    CATCH_CHECK((output.narrow(1, 0, 2) - output.narrow(1, 2, 2)).abs().max().item<double>() > 1e-4);
+  }
+}
+
+CATCH_TEST_CASE("a network is told where a map goes and how strong its guidance is, or does not look",
+                "[images][backbone]") {
+  const c10::NoGradGuard no_grad;
+  for (const std::string network : kNetworks)
+    for (const std::string told : {"target", "guidance"}) {
+      CATCH_CAPTURE(network, told);
+      const auto backbone = trained(network + ", takes_" + told + ": true}"), without = trained(network + "}");
+      const Condition low = with(told.c_str(), at::full({3}, 1.0f)), high = with(told.c_str(), at::full({3}, 5.0f));
+      CATCH_CHECK((backbone->forward(x, noise, low) - backbone->forward(x, noise, high)).abs().max().item<double>() >
+                  1e-6);
+      CATCH_CHECK(at::equal(without->forward(x, noise, low), without->forward(x, noise, high)));
+    }
+}
