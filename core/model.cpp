@@ -73,9 +73,10 @@ at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, con
   return raw_output(scaled, numbers(noise), seen);
 }
 
-at::Tensor Model::raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen) const {
-  const AutocastScope autocast(precision, device);
-  const c10::ScalarType type = weight_type(precision);
+at::Tensor Model::raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen,
+                             Precision in) const {
+  const AutocastScope autocast(in, device);
+  const c10::ScalarType type = weight_type(in);
   at::Tensor output = backbone->forward(scaled.to(type), noise_N, seen);
   std::vector<std::int64_t> expected = scaled.sizes().vec();
   if (parameterisation.learns_variance) expected[1] *= 2;

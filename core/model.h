@@ -27,7 +27,7 @@ struct Parameterisation {
   Prediction prediction = Prediction::kV;
   double sigma_data = 0.5;
   Conditioning conditioning = Conditioning::kAngle;
-  SchedulePtr schedule{};  // gives the path, and the time of a level
+  SchedulePtr schedule{};        // gives the path, and the time of a level
   bool learns_variance = false;  // the second half of the output's channels is v of Nichol and Dhariwal 2021
   /// (lambda, time) of levels whose time is told as given, where a published sampler rounds it its own way.
   std::vector<std::pair<double, double>> told{};
@@ -49,8 +49,12 @@ struct Model {
   at::Tensor output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition,
                     std::span<const Level> targets = {}) const;
 
-  /// The network alone: its input already scaled, its numbers already told. Shapes as `output`.
-  at::Tensor raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen) const;
+  /// The network alone: its input already scaled, its numbers already told. Shapes as `output`. `in`: float32 where
+  /// its digits are needed, as in derivatives.
+  at::Tensor raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen) const {
+    return raw_output(scaled, noise_N, seen, precision);
+  }
+  at::Tensor raw_output(const at::Tensor& scaled, const at::Tensor& noise_N, const Condition& seen, Precision in) const;
 
   /// The condition with everything replaced by its null value.
   Condition unconditional(const Condition& condition) const;
@@ -59,12 +63,12 @@ struct Model {
   Denoiser denoiser(Condition condition) const;
 
   /// x0 and what else the raw output of x tells, each sample at its own level; with one lane all levels are the first.
-  Estimate estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,
-                    std::size_t lanes, bool may_be_affine) const;
+  Estimate estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels, std::size_t lanes,
+                    bool may_be_affine) const;
 };
 
-/// Asks `denoiser` on `path` whatever path a state is on: x at a level becomes x at the path's level of the same lambda.
-/// So a model trained on one path runs on the grids of every other.
+/// Asks `denoiser` on `path` whatever path a state is on: x at a level becomes x at the path's level of the same
+/// lambda. So a model trained on one path runs on the grids of every other.
 Denoiser on_path(Denoiser denoiser, const Path& path);
 
 /// x at `own` is x at `asked` times this: the same data and noise, in other shares.
@@ -74,8 +78,8 @@ double rescaling(const Level& asked, const Level& own);
 Denoiser with_perturbed_branch(Denoiser denoiser);
 
 /// model.denoiser, each query seeing the x0 estimate of the last one (of the conditional branch; the first: zeros), for
-/// networks that take one. Chen et al. 2023 (Analog Bits), algorithm 2. Throws ConfigError for several levels at a time:
-/// they have no last one.
+/// networks that take one. Chen et al. 2023 (Analog Bits), algorithm 2. Throws ConfigError for several levels at a
+/// time: they have no last one.
 Denoiser self_conditioned(const Model& model, Condition condition);
 
 /// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device.

@@ -154,8 +154,11 @@ class FlowMapObjective : public Objective {
     Condition seen = batch.condition;
     if (model.backbone->takes_target()) seen["target"] = numbers(target);
     if (model.backbone->takes_guidance()) seen["guidance"] = at::ones_like(numbers(target));
-    return derivative_along([&](const std::vector<at::Tensor>& in) { return model.raw_output(in[0], in[1], seen); },
-                            {scaled.to(type), numbers(noise)}, {scaled_slope.to(type), numbers(noise_slope)});
+    // In bfloat16 a derivative would be mostly rounding; and autocast gives a convolution's tangent another type.
+    const Precision precision = model.precision == Precision::kFloat64 ? Precision::kFloat64 : Precision::kFloat32;
+    return derivative_along(
+        [&](const std::vector<at::Tensor>& in) { return model.raw_output(in[0], in[1], seen, precision); },
+        {scaled.to(type), numbers(noise)}, {scaled_slope.to(type), numbers(noise_slope)});
   }
 
   FlowMapOptions options_;

@@ -325,7 +325,8 @@ double trained_error(const TrainingCase& c) {
 }  // namespace
 
 CATCH_TEST_CASE("few-step objectives learn the flow of Gaussian data", "[core][few_step][training][slow]") {
-  // Objectives that learn from a teacher have no noise in their targets; the others are held to what noise leaves.
+  // MeanFlow off its own path is slow at the far end: there a change of F says little about the map. Progressive
+  // distillation adds the errors of its eight students.
   constexpr Prediction kV = Prediction::kV, kVelocity = Prediction::kVelocity;
   const TrainingCase cases[] = {
       {"consistency_distillation", "{teacher: exact, distance: squared, s0: 8, s1: 1024}", "cosine", kV, false, 6000,
@@ -334,8 +335,8 @@ CATCH_TEST_CASE("few-step objectives learn the flow of Gaussian data", "[core][f
       {"continuous_consistency", "{teacher: exact, norm_power: 0.0}", "cosine", kV, false, 1500, 256, 5e-3, 1e-3},
       {"mean_flow", "{teacher: exact, share_same: 0.0, norm_power: 0.0}", "flow", kVelocity, true, 12000, 256, 5e-3,
        1e-3},
-      {"mean_flow", "{teacher: exact, share_same: 0.3, norm_power: 0.0}", "cosine", kV, true, 24000, 256, 5e-3, 1e-3},
-      {"shortcut", "{share: 0.5, finest: 5}", "flow", kVelocity, true, 12000, 256, 5e-3, 1e-3},
+      {"mean_flow", "{teacher: exact, share_same: 0.3, norm_power: 0.0}", "cosine", kV, true, 24000, 256, 5e-3, 5e-3},
+      {"shortcut", "{share: 0.5, finest: 5}", "flow", kVelocity, true, 24000, 512, 5e-3, 1e-3},
       {"progressive_distillation", "{teacher: exact, first_steps: 256, last_steps: 1}", "cosine", kV, false, 4000, 256,
        5e-3, 2e-2},
   };

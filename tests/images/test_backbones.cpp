@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "core/model.h"
+#include "core/objective.h"
 #include "modalities/images/list.h"
 #include "tests/catch.h"
 
@@ -81,5 +83,36 @@ CATCH_TEST_CASE("a network is told where a map goes and how strong its guidance 
       CATCH_CHECK((backbone->forward(x, noise, low) - backbone->forward(x, noise, high)).abs().max().item<double>() >
                   1e-6);
       CATCH_CHECK(at::equal(without->forward(x, noise, low), without->forward(x, noise, high)));
+    }
+}
+
+CATCH_TEST_CASE("objectives with derivatives train in bfloat16 as in float32", "[images][backbone][objective]") {
+  ScheduleRegistry schedules("schedule");
+  register_schedules(schedules);
+  ObjectiveRegistry objectives("objective");
+  register_objectives(objectives);
+  WeightingRegistry weightings("weighting");
+  register_weightings(weightings);
+  LevelSamplerRegistry levels("levels");
+  register_level_samplers(levels);
+  for (const std::string network : kNetworks)
+    for (const std::string name : {"mean_flow", "continuous_consistency"}) {
+      CATCH_CAPTURE(network, name);
+      const Config section = Config::parse("{norm_power: 0.0}", "t");
+      const ObjectivePtr objective = objectives.create(section, name, {weightings, levels, {}, {}}, section);
+      const auto loss = [&](Precision precision) {
+        Model model{.spec = {{2, 8, 8}, 3},
+                    .parameterisation = {},
+                    .backbone = trained(network + ", takes_target: true}"),
+                    .device = c10::Device(c10::kCPU),
+                    .precision = precision};
+        model.parameterisation.schedule = schedules.create(Config::parse("{}", "t"), "cosine");
+        model.parameterisation.prediction = Prediction::kV;
+        objective->prepare(model);
+        const at::Tensor each = objective->loss(model, x, label, {.seed = 3, .step = 1, .batch = 3, .steps = 10});
+        each.sum().backward();
+        return each.detach();
+      };
+      CATCH_CHECK(at::allclose(loss(Precision::kBfloat16), loss(Precision::kFloat32), 0.05, 0.01));
     }
 }
