@@ -163,9 +163,15 @@ Teacher teacher_from(const Settings& settings, const ObjectiveParts& parts) {
   return {settings.text("teacher"), parts.open_model, settings.number("teacher_guidance")};
 }
 
-std::vector<std::filesystem::path> teacher_files(const Settings& settings, const ObjectiveParts& parts) {
-  const std::string path = settings.text("teacher");
-  return path.empty() || !parts.model_files ? std::vector<std::filesystem::path>{} : parts.model_files(path);
+std::vector<std::filesystem::path> used_files(const Settings& settings, const ObjectiveParts& parts,
+                                              std::initializer_list<const char*> options) {
+  std::vector<std::filesystem::path> files;
+  for (const char* option : options) {
+    const std::string path = settings.text(option);
+    if (path.empty() || !parts.model_files) continue;
+    for (std::filesystem::path& file : parts.model_files(path)) files.push_back(std::move(file));
+  }
+  return files;
 }
 
 }  // namespace thaw

@@ -1,6 +1,7 @@
 #pragma once
 // What objectives of few-step models are made of: the map a network stands for, teachers, frozen copies.
 
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -78,10 +79,13 @@ void register_consistency_objectives(ObjectiveRegistry& registry);
 void register_flow_map_objectives(ObjectiveRegistry& registry);
 void register_halving_objectives(ObjectiveRegistry& registry);
 void register_reflow_objective(ObjectiveRegistry& registry);
+void register_direct_distillation(ObjectiveRegistry& registry);
 
 /// Options of every objective that may learn from a teacher.
 std::vector<Option> teacher_options(bool is_required);
 Teacher teacher_from(const Settings& settings, const ObjectiveParts& parts);
-std::vector<std::filesystem::path> teacher_files(const Settings& settings, const ObjectiveParts& parts);
+/// The files of the models that these options name, where they name one.
+std::vector<std::filesystem::path> used_files(const Settings& settings, const ObjectiveParts& parts,
+                                              std::initializer_list<const char*> options);
 
 }  // namespace thaw

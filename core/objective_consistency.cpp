@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <limits>
 
 #include <ATen/ATen.h>
@@ -274,12 +273,10 @@ ObjectivePtr make(const Settings& settings, const ObjectiveParts& parts, const C
   if (teacher.empty() && options.largest_guidance > 1.0)
     settings.fail("largest_guidance", "needs a teacher to guide: objective.teacher.");
   options.perceptual_weight = settings.number("perceptual_weight");
-  const std::string perceptual = settings.text("perceptual");
-  std::vector<std::filesystem::path> files = teacher_files(settings, parts);
-  if (!perceptual.empty()) std::ranges::copy(parts.model_files(perceptual), std::back_inserter(files));
   return std::make_shared<ConsistencyObjective>(
       options, parts.level_samplers.create(section.section("levels"), "uniform"), teacher_from(settings, parts),
-      PerceptualDistance(perceptual, parts.open_model), std::move(files));
+      PerceptualDistance(settings.text("perceptual"), parts.open_model),
+      used_files(settings, parts, {"teacher", "perceptual"}));
 }
 
 }  // namespace

@@ -188,7 +188,7 @@ ObjectivePtr make(const Settings& settings, const ObjectiveParts& parts, const C
   options.warmup = settings.number("warmup");
   options.condition_dropout = settings.number("condition_dropout");
   return std::make_shared<FlowMapObjective>(options, parts.level_samplers.create(section.section("levels"), "uniform"),
-                                            teacher_from(settings, parts), teacher_files(settings, parts));
+                                            teacher_from(settings, parts), used_files(settings, parts, {"teacher"}));
 }
 
 }  // namespace

@@ -220,7 +220,8 @@ ObjectivePtr make_progressive(const Settings& settings, const ObjectiveParts& pa
                                         first, " and ", last, "."));
   return std::make_shared<ProgressiveObjective>(first, last, settings.number("condition_dropout"),
                                                 parts.weightings.create(section.section("weighting"), "uniform"),
-                                                teacher_from(settings, parts), teacher_files(settings, parts));
+                                                teacher_from(settings, parts),
+                                                used_files(settings, parts, {"teacher"}));
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ void register_objectives(ObjectiveRegistry& registry) {
   register_flow_map_objectives(registry);
   register_halving_objectives(registry);
   register_reflow_objective(registry);
+  register_direct_distillation(registry);
 }
 
 }  // namespace thaw
