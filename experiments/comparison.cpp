@@ -38,19 +38,19 @@ nlohmann::json measure_solver(const Experiment& experiment, const Model& model, 
   request.solver = solver;
   request.grid = experiment.grid(*steps);
   request.start_scale = experiment.start_scale(*steps);
-  const Progress clock("", 1);
-  const SampledSet sampled = sample_set(model, request);
-  const double seconds = clock.seconds();
+  request.progress = concat(sampler, " at ", budget);
+  const std::string stem = concat("compare_", file_stem(sampler), "_", budget);
+  const SampledSet sampled = sample_resumable(experiment, model, request, sampler, pictures / (stem + ".partial"));
   const at::Tensor raw = experiment.codec()->decode(sampled.x);
   const nlohmann::json measured = evaluator.measure(raw, request.labels);
-  const std::string picture = concat("compare_", file_stem(sampler), "_", budget, ".png");
+  const std::string picture = stem + ".png";
   write_file(pictures / picture,
              experiment.codec()->sheet_png(raw.narrow(0, 0, std::min(kShown, raw.size(0))), kShown / 2));
   cell.update({{"steps", *steps},
                {"evaluations_used", sampled.evaluations},
                {"n", raw.size(0)},
-               {"seconds", seconds},
-               {"seconds_per_sample", seconds / static_cast<double>(raw.size(0))},
+               {"seconds", sampled.seconds},
+               {"seconds_per_sample", sampled.seconds / static_cast<double>(raw.size(0))},
                {"picture", picture}});
   for (const auto& [name, detail] : measured["details"].items()) {
     cell[name] = measured[name];

@@ -12,7 +12,7 @@ namespace thaw {
 
 struct PipelineOptions {
   std::filesystem::path folder;
-  std::string command;             // as typed, for the record
+  std::string command;  // as typed, for the record
   std::vector<std::string> stages{"train", "sample", "evaluate", "compare", "report"};
 };
 
@@ -28,10 +28,15 @@ void write_pictures(const Experiment& experiment, const Model& model, const at::
                     const std::vector<std::int64_t>& labels, const std::filesystem::path& folder);
 
 /// Samples into <path>: arr_0 channels last, as the codec decodes (uint8 pictures), arr_1 labels; memory does not grow
-/// with n. Micro-batches are kept in <path>.partial until all are there: the same request, stopped at any moment (also by
-/// SIGKILL) and made again, goes on behind them and ends in the same bytes.
+/// with n. Micro-batches are kept in <path>.partial until all are there: the same request, stopped at any moment (also
+/// by SIGKILL) and made again, goes on behind them and ends in the same bytes.
 void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                   const std::filesystem::path& path);
+
+/// All of them in one tensor, with the seconds they took; kept in `partial` meanwhile, as save_samples does. `what`:
+/// all that the request depends on and the experiment's configuration does not say.
+SampledSet sample_resumable(const Experiment& experiment, const Model& model, const SampleRequest& request,
+                            const std::string& what, const std::filesystem::path& partial);
 
 struct Samples {
   at::Tensor raw;  // channels first

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/progress.h"
 #include "core/base/text.h"
 #include "core/io/npz.h"
 #include "experiments/part_file.h"
@@ -67,6 +68,21 @@ at::Tensor stored(const Experiment& experiment, const at::Tensor& x) {
   return experiment.codec()->decode(x).movedim(1, -1).contiguous();
 }
 
+// Samples what the parts do not hold yet.
+void append_rest(const Model& model, const SampleRequest& request, const PartFile& parts, const fs::path& partial,
+                 const SampleSink& append) {
+  const auto n = static_cast<std::int64_t>(request.samples.size());
+  const auto done = [&] { return std::min(n, parts.num_parts() * request.micro_batch); };
+  if (done() == n) return;
+  if (done() > 0) std::fprintf(stderr, "sample: going on behind sample %lld\n", static_cast<long long>(done()));
+  try {
+    sample(model, rest_of(request, done()), append);
+  } catch (const Stopped&) {
+    throw Stopped(concat("stopped after ", done(), " of ", n, " samples; kept in ", partial.string(),
+                         ". The same command goes on from there."));
+  }
+}
+
 void write_npz(const Experiment& experiment, const Model& model, const std::vector<std::int64_t>& labels,
                std::int64_t n, const PartFile& parts, const fs::path& path) {
   std::vector<std::int64_t> shape = model.spec.shape;
@@ -100,19 +116,51 @@ void save_samples(const Experiment& experiment, const Model& model, const Sample
   const fs::path partial = path.string() + ".partial";
   if (request.trace != nullptr) fs::remove(partial);  // a trace shows every micro-batch
   PartFile parts(partial, request_key(experiment, model, request));
+  append_rest(model, request, parts, partial,
+              [&](const at::Tensor& x, std::int64_t) { parts.append(bytes_in(stored(experiment, x))); });
   const auto n = static_cast<std::int64_t>(request.samples.size());
-  const auto done = [&] { return std::min(n, parts.num_parts() * request.micro_batch); };
-  if (done() > 0) std::fprintf(stderr, "sample: going on behind sample %lld\n", static_cast<long long>(done()));
-  try {
-    if (done() < n)
-      sample(model, rest_of(request, done()),
-             [&](std::int64_t, const at::Tensor& x) { parts.append(bytes_in(stored(experiment, x))); });
-  } catch (const Stopped&) {
-    throw Stopped(concat("stopped after ", done(), " of ", n, " samples; kept in ", partial.string(),
-                         ". The same command goes on from there."));
-  }
   write_npz(experiment, model, request.labels, n, parts, path);
   parts.remove();
+}
+
+SampledSet sample_resumable(const Experiment& experiment, const Model& model, const SampleRequest& request,
+                            const std::string& what, const fs::path& partial) {
+  PartFile parts(partial, request_key(experiment, model, request) + what);
+  const auto n = static_cast<std::int64_t>(request.samples.size());
+  // A part is its head, then its samples.
+  struct Head {
+    std::int64_t evaluations;
+    double seconds;
+  };
+  double before = 0.0;
+  const Progress clock("", 1);
+  append_rest(model, request, parts, partial, [&](const at::Tensor& x, std::int64_t evaluations) {
+    const Head head{evaluations, clock.seconds() - before};
+    before = clock.seconds();
+    std::string bytes(reinterpret_cast<const char*>(&head), sizeof(head));
+    bytes += bytes_in(x.contiguous());
+    parts.append(bytes);
+  });
+  SampledSet set;
+  std::vector<at::Tensor> all;
+  parts.for_each([&](std::string_view bytes) {
+    std::vector<std::int64_t> shape = model.spec.shape;
+    shape.insert(shape.begin(),
+                 std::min(request.micro_batch, n - static_cast<std::int64_t>(all.size()) * request.micro_batch));
+    at::Tensor x = at::empty(shape, request.is_double ? at::kDouble : at::kFloat);
+    Head head{};
+    if (bytes.size() != sizeof(head) + x.nbytes())
+      throw DataError(
+          concat(partial.string(), ": a part of ", bytes.size(), " bytes, expected ", sizeof(head) + x.nbytes(), "."));
+    std::memcpy(&head, bytes.data(), sizeof(head));
+    std::memcpy(x.data_ptr(), bytes.data() + sizeof(head), x.nbytes());
+    all.push_back(x);
+    set.evaluations = std::max(set.evaluations, head.evaluations);
+    set.seconds += head.seconds;
+  });
+  set.x = at::cat(all);
+  parts.remove();
+  return set;
 }
 
 Samples read_samples(const fs::path& path) {

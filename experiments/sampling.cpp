@@ -104,37 +104,30 @@ class MicroBatch {
 
 }  // namespace
 
-std::int64_t sample(const Model& model, const SampleRequest& request, const SampleSink& sink,
-                    const Observer& observer) {
+void sample(const Model& model, const SampleRequest& request, const SampleSink& sink, const Observer& observer) {
   const auto n = static_cast<std::int64_t>(request.samples.size());
   std::optional<Progress> progress;
   if (!request.progress.empty()) progress.emplace(request.progress, n);
   std::vector<std::int64_t> shape = model.spec.shape;
   shape.insert(shape.begin(), request.micro_batch);
-  const Latent like = Latent::of(
-      at::empty(shape, at::TensorOptions(model.device).dtype(request.is_double ? at::kDouble : at::kFloat)));
-  std::int64_t evaluations = 0;
+  const Latent like =
+      Latent::of(at::empty(shape, at::TensorOptions(model.device).dtype(request.is_double ? at::kDouble : at::kFloat)));
   for (std::int64_t first = 0; first < n; first += request.micro_batch) {
     if (stop_requested()) throw Stopped(concat("sampling stopped after ", first, " of ", n, " samples."));
     const std::int64_t count = std::min(request.micro_batch, n - first);
     const MethodRun run = MicroBatch(model, request, first).run(like, count, observer);
-    evaluations = std::max(evaluations, run.evaluations);
     const at::Tensor part = run.x.main().narrow(0, 0, count).to(at::kCPU);
     expect_finite(part, first);
-    sink(first, part);
+    sink(part, run.evaluations);
     if (progress) progress->update(first + count);
   }
-  return evaluations;
 }
 
-SampledSet sample_set(const Model& model, const SampleRequest& request) {
+at::Tensor sample_all(const Model& model, const SampleRequest& request) {
   std::vector<at::Tensor> parts;
-  const std::int64_t evaluations =
-      sample(model, request, [&](std::int64_t, const at::Tensor& x) { parts.push_back(x); });
-  return {at::cat(parts), evaluations};
+  sample(model, request, [&](const at::Tensor& x, std::int64_t) { parts.push_back(x); });
+  return at::cat(parts);
 }
-
-at::Tensor sample_all(const Model& model, const SampleRequest& request) { return sample_set(model, request).x; }
 
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label,
                            std::uint64_t first_sample) {

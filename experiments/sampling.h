@@ -22,26 +22,24 @@ struct SampleRequest {
   std::int64_t micro_batch = 50;
   PathKind path_kind = PathKind::kBrownian;
   bool is_double = false;
-  at::Tensor noise{};                  // standard normal [N, ...] to start from in place of our own
-  double start_scale = 0.0;            // standard deviation of the start; 0: that of unit-variance data at its level
+  at::Tensor noise{};        // standard normal [N, ...] to start from in place of our own
+  double start_scale = 0.0;  // standard deviation of the start; 0: that of unit-variance data at its level
   Editing editing{};
   Trace* trace = nullptr;
   std::string progress{};  // name of a progress line, empty for none
 };
 
-/// Called with each finished part in order, encoded and on the CPU.
-using SampleSink = std::function<void(std::int64_t first, const at::Tensor& x)>;
+/// Called with each finished part in order, encoded and on the CPU, and the network evaluations a sample of it took.
+using SampleSink = std::function<void(const at::Tensor& x, std::int64_t evaluations)>;
 /// Throws NumbersError naming the sample when one is not finite, Stopped between micro-batches.
-/// Returns the network evaluations a sample took (the most of its micro-batches, where a sampler chooses its steps).
-std::int64_t sample(const Model& model, const SampleRequest& request, const SampleSink& sink,
-                    const Observer& observer = {});
+void sample(const Model& model, const SampleRequest& request, const SampleSink& sink, const Observer& observer = {});
 
 struct SampledSet {
-  at::Tensor x;  // encoded [N, ...]
-  std::int64_t evaluations = 0;
+  at::Tensor x;                  // encoded [N, ...]
+  std::int64_t evaluations = 0;  // the most of its parts, where a sampler chooses its steps
+  double seconds = 0.0;
 };
 /// All of them in one tensor.
-SampledSet sample_set(const Model& model, const SampleRequest& request);
 at::Tensor sample_all(const Model& model, const SampleRequest& request);
 
 /// A request with the experiment's own sampler, grid and guidance; labels go round the classes unless `label` >= 0.

@@ -182,6 +182,35 @@ CATCH_TEST_CASE("sampling that is killed goes on behind its last whole part and 
   CATCH_CHECK_THAT(other.err, !Catch::Contains("going on"));
 }
 
+CATCH_TEST_CASE("a comparison that is killed within a cell goes on behind its last whole part",
+                "[experiments][resume]") {
+  const Scratch scratch("cell");
+  const std::string run = scratch / "run", whole = scratch / "whole";
+  const std::string settings = "compare " + run +
+                               " compare.samplers=[ddpm,ddim] compare.evaluations=[12] compare.n=60 "
+                               "sampling.micro_batch=10 out=";
+  CATCH_REQUIRE(run_program("train " + tiny_config(scratch).string() + " out=" + run, scratch).code == 0);
+  CATCH_REQUIRE(run_program(settings + whole, scratch).code == 0);
+  const std::string again = scratch / "again";
+  const fs::path partial = fs::path(again) / "pictures" / "compare_ddpm_12.partial";
+  CATCH_CHECK(run_until(settings + again, scratch, partial, 2 * 10 * 28 * 28 * sizeof(float), SIGKILL) ==
+              128 + SIGKILL);
+  CATCH_REQUIRE(fs::exists(partial));
+  const Outcome last = run_program(settings + again, scratch);
+  CATCH_CHECK(last.code == 0);
+  CATCH_CHECK_THAT(last.err, Catch::Contains("sample: going on behind sample"));
+  CATCH_CHECK_FALSE(fs::exists(partial));
+  const auto cells = [](const std::string& folder) {
+    auto value = nlohmann::json::parse(read_file(fs::path(folder) / "metrics.json"))["compare"]["cells"];
+    for (auto& cell : value) {
+      cell.erase("seconds");
+      cell.erase("seconds_per_sample");
+    }
+    return value;
+  };
+  CATCH_CHECK(cells(again) == cells(whole));
+}
+
 CATCH_TEST_CASE("a finished stage is done again when the files it used hold something else", "[experiments][stages]") {
   const Scratch scratch("inputs");
   const fs::path judge = scratch / "judge", data = scratch / "data", weights = judge / "model.safetensors";
