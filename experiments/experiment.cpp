@@ -236,12 +236,13 @@ DatasetPtr Experiment::held_out() const {
   if (held_out_) return held_out_;
   const Config section = config_.section("dataset");
   const auto& entry = catalog_->datasets.find(section, "mnist");
-  const bool has_split = std::any_of(entry.info.options.begin(), entry.info.options.end(),
-                                     [](const Option& option) { return option.name == "split"; });
-  if (!has_split) return nullptr;
+  const auto has = [&](const char* name) {
+    return std::ranges::any_of(entry.info.options, [&](const Option& option) { return option.name == name; });
+  };
+  if (!has("split")) return nullptr;
   Settings settings = catalog_->datasets.read(section, entry);
   settings.set("split", std::string("test"), settings.where("split"), false);
-  settings.set("range", std::vector<double>{}, settings.where("range"), false);
+  if (has("range")) settings.set("range", std::vector<double>{}, settings.where("range"), false);
   held_out_ = entry.make(settings);
   return held_out_;
 }

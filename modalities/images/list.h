@@ -8,6 +8,7 @@
 namespace thaw::image {
 
 void register_datasets(DatasetRegistry& registry);
+void register_captioned_digits(DatasetRegistry& registry);
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_classifiers(BackboneRegistry& registry);

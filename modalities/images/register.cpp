@@ -7,6 +7,7 @@ namespace thaw::image {
 void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
                      ObjectiveRegistry& objectives) {
   register_datasets(datasets);
+  register_captioned_digits(datasets);
   register_codecs(codecs);
   register_backbones(backbones);
   register_classifiers(backbones);

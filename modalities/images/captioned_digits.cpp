@@ -1,0 +1,123 @@
+// Coloured digits on a canvas with captions that say what stands where, composed when asked for.
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "core/caption.h"
+#include "core/math/philox.h"
+#include "modalities/images/list.h"
+#include "modalities/images/scene_picture.h"
+
+namespace thaw::image {
+
+namespace {
+
+/// Scenes of a split, composed when asked for.
+class Scenes : public Dataset {
+ public:
+  Scenes(const DatasetPtr& digits, std::uint64_t seed, std::int64_t size, bool is_held_out)
+      : files_(digits->files()), seed_(seed), size_(size), is_held_out_(is_held_out) {
+    if (digits->num_classes() != 10)
+      throw DataError(concat("captioned_digits: expected digits of 10 classes, got ", digits->num_classes(), "."));
+    for (std::int64_t i = 0; i < digits->size(); ++i) {
+      Example example = digits->get(i);
+      const auto digit = static_cast<std::size_t>(example.condition.at("label").item<std::int64_t>());
+      by_digit_[digit].push_back(example.data[0]);
+    }
+    for (std::size_t digit = 0; digit < 10; ++digit)
+      if (by_digit_[digit].empty()) throw DataError(concat("captioned_digits: the set holds no ", digit, "."));
+  }
+  std::int64_t size() const override { return size_; }
+  std::vector<std::filesystem::path> files() const override { return files_; }
+
+ protected:
+  struct Composed {
+    Scene scene;
+    at::Tensor picture;
+  };
+  Composed compose(std::int64_t index) const {
+    const auto i = static_cast<std::uint64_t>(index);
+    Scene scene = scene_of_split(seed_, i, is_held_out_);
+    std::vector<at::Tensor> digits;
+    for (std::size_t k = 0; k < scene.digits.size(); ++k) {
+      const auto& all = by_digit_[static_cast<std::size_t>(scene.digits[k].digit)];
+      const NoiseKey key{seed_, Purpose::kAugment, i, static_cast<std::uint32_t>(k), 2};
+      digits.push_back(all[uniform_integer(key, 0, all.size())]);
+    }
+    at::Tensor picture = compose_scene(scene, digits, seed_, i);
+    return {std::move(scene), std::move(picture)};
+  }
+
+ private:
+  std::array<std::vector<at::Tensor>, 10> by_digit_;  // uint8 [28, 28], views
+  std::vector<std::filesystem::path> files_;
+  std::uint64_t seed_;
+  std::int64_t size_;
+  bool is_held_out_;
+};
+
+class CaptionedDigits : public Scenes {
+ public:
+  using Scenes::Scenes;
+  Example get(std::int64_t index) const override {
+    const Composed composed = compose(index);
+    return {composed.picture,
+            {{"caption", text_bytes(caption_of(composed.scene), static_cast<std::int64_t>(kCaptionBytes))}}};
+  }
+};
+
+/// One patch of ink a scene, as a reader of scenes sees it.
+class SceneDigits : public Scenes {
+ public:
+  using Scenes::Scenes;
+  std::int64_t num_classes() const override { return 10; }
+  Example get(std::int64_t index) const override {
+    const Composed composed = compose(index);
+    const auto [x, y] = middle_of(composed.scene, 0);
+    const std::vector<FoundPatch> patches = find_patches(composed.picture);  // never none: every digit has ink
+    const auto nearest = std::ranges::min_element(
+        patches, {}, [&](const FoundPatch& patch) { return std::hypot(patch.digit.x - x, patch.digit.y - y); });
+    return {((nearest->ink + 1.0) * 127.5).round().to(at::kByte),
+            {{"label", at::scalar_tensor(composed.scene.digits[0].digit, at::kLong)}}};
+  }
+};
+
+template <class Set>
+DatasetPtr make_scenes(const Settings& settings) {
+  DatasetRegistry digits("dataset");
+  register_datasets(digits);
+  const std::string split = settings.text("split");
+  const Config section =
+      Config::parse(concat("{split: ", split, ", path: \"", settings.text("path"), "\"}"), "dataset");
+  return std::make_shared<Set>(digits.create(section, "mnist"), static_cast<std::uint64_t>(settings.integer("seed")),
+                               settings.integer("size"), split == "test");
+}
+
+}  // namespace
+
+void register_captioned_digits(DatasetRegistry& registry) {
+  const std::vector<Option> options{{"path", std::string("data/mnist"), "folder of the digits, as for mnist"},
+                                    {"split",
+                                     std::string("train"),
+                                     "digits and combinations; those of test are never in train",
+                                     0,
+                                     0,
+                                     {"train", "test"}},
+                                    {"size", std::int64_t{60000}, "of an epoch", 1, 1e9},
+                                    {"seed", std::int64_t{0}, "of the scenes", 0, 1e15}};
+  registry.add(
+      {{"captioned_digits", "One to three coloured MNIST digits on a 64 x 64 canvas, with a caption.", "", options, {}},
+       make_scenes<CaptionedDigits>});
+  registry.add({{"scene_digits",
+                 "Digits cut out of such scenes, with labels: for the network that judges them.",
+                 "",
+                 options,
+                 {}},
+                make_scenes<SceneDigits>});
+}
+
+}  // namespace thaw::image
