@@ -20,7 +20,7 @@ stand_in() {
 fresh() {
   rm -rf "${place:?}"/*
   mkdir -p "$place/bin" "$place/tree/cmake" "$place/tree/tests" "$place/links" "$place/home"
-  for folder in core samplers modalities experiments; do mkdir "$place/tree/$folder"; done
+  for folder in core samplers text modalities experiments; do mkdir "$place/tree/$folder"; done
   touch "$place/tree/CMakeLists.txt" "$place/tree/CMakePresets.json" "$place/tree/tests/CMakeLists.txt" "$calls"
   sed "s#/proc/driver/nvidia/version#$place/driver#" "$root/thaw" >"$place/tree/thaw"
   chmod +x "$place/tree/thaw"
