@@ -84,6 +84,7 @@ text::ConditionerOptions take_options(CommandLine& line) {
     throw ConfigError(concat("command line: weights: unknown value \"", weights, "\". Known: a1111, none, off."));
   options.reads_weights = weights != "off";
   options.norm = weights == "none" ? text::WeightNorm::kNone : text::WeightNorm::kMean;
+  options.clip_skip = take_integer(line, "skip", 0, 0);
   options.cache = take_setting(line, "cache");
   return options;
 }
@@ -110,7 +111,7 @@ int command_encode_text(CommandLine line, const Catalog&) {
   const fs::path in = take_setting(line, "in"), out = take_setting(line, "out");
   const std::int64_t layer = take_integer(line, "layer", 0, 0);
   const text::ConditionerOptions options = take_options(line);
-  expect_no_settings(line, "in, out, layer, weights, cache");
+  expect_no_settings(line, "in, out, layer, weights, skip, cache");
   if (out.empty()) throw ConfigError("command line: thaw encode-text needs out=FILE.safetensors.");
   if (in.extension() == ".safetensors") return encode_ids(only_path(line, "folder"), in, layer, out);
   if (layer != 0) throw ConfigError("command line: layer= goes with --in FILE.safetensors of ids.");

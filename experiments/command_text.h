@@ -9,7 +9,8 @@ namespace thaw {
 int command_tokenize(CommandLine line, const Catalog& catalog);
 
 /// DIR prompt ... or --in FILE out=F.safetensors: last_hidden_state, pooled and mask. --in F.safetensors gives
-/// input_ids and attention_mask themselves. weights=a1111|none|off, layer=, length=, cache=FOLDER.
+/// input_ids and attention_mask themselves. layer= looks at an earlier one. Else weights=a1111|none|off, skip=,
+/// cache=FOLDER.
 int command_encode_text(CommandLine line, const Catalog& catalog);
 
 }  // namespace thaw

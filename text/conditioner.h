@@ -44,6 +44,7 @@ struct ConditionerOptions {
   Join join = Join::kSingle;
   bool reads_weights = true;  // false: brackets are text
   WeightNorm norm = WeightNorm::kMean;
+  std::int64_t clip_skip = 0;     // further layers left out at the end of each CLIP
   std::filesystem::path cache{};  // a folder, made when first needed; empty: memory only
   std::size_t max_remembered = 1024;
 };

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/text.h"
+#include "core/io/json_guard.h"
 #include "text/conditioner.h"
 
 namespace thaw::text {
@@ -16,7 +17,20 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::int64_t kDefaultLength = 512;  // of encoders without a limit
-constexpr std::int64_t kThirdLength = 256;    // of Stable Diffusion 3's T5, as diffusers 0.42.1 has it
+constexpr std::uint64_t kMaxIndexBytes = 1 << 20;
+constexpr std::int64_t kThirdLength = 256;  // of Stable Diffusion 3's T5, as diffusers 0.42.1 has it
+
+/// Refuses a version 3 without its T5, which would pass for an XL.
+void expect_pipeline(const fs::path& folder, std::size_t num_parts) {
+  const fs::path path = folder / "model_index.json";
+  if (!fs::exists(path)) return;
+  const nlohmann::json index = parse_json_file(path, kMaxIndexBytes);
+  const bool is_third = index.is_object() && index.contains("_class_name") && index.at("_class_name").is_string() &&
+                        index.at("_class_name").get<std::string>().starts_with("StableDiffusion3");
+  if (is_third && num_parts != 3)
+    throw DataError(
+        concat(path.string(), ": expected three text encoders of Stable Diffusion 3, found ", num_parts, "."));
+}
 
 /// Content of what a part was read from: settings, vocabulary and every weight.
 std::string identity_of(const fs::path& tokenizer, const fs::path& encoder, const OpenedEncoder& opened) {
@@ -49,20 +63,35 @@ ConditionerPart open_conditioner_part(const fs::path& tokenizer, const fs::path&
   return part;
 }
 
+namespace {
+
+TextConditioner made(std::vector<ConditionerPart> parts, ConditionerOptions options) {
+  for (ConditionerPart& part : parts)
+    if (part.is_chunked) part.skipped += options.clip_skip;
+  return {std::move(parts), std::move(options)};
+}
+
+}  // namespace
+
 TextConditioner open_text_conditioner(const fs::path& folder, ConditionerOptions options) {
   std::vector<ConditionerPart> parts;
   if (!fs::is_directory(folder / "text_encoder")) {
     options.join = Join::kSingle;
     parts.push_back(open_conditioner_part(folder, folder));
-    return {std::move(parts), std::move(options)};
+    return made(std::move(parts), std::move(options));
   }
   for (const char* suffix : {"", "_2", "_3"}) {
     const fs::path encoder = folder / concat("text_encoder", suffix);
     if (fs::is_directory(encoder))
       parts.push_back(open_conditioner_part(folder / concat("tokenizer", suffix), encoder));
   }
+  for (std::size_t i = 0; i < parts.size() && parts.size() > 1; ++i)
+    if (parts[i].is_chunked != (i < 2))
+      throw DataError(concat(folder.string(), ": text encoder ", i + 1, " is a ", parts[i].opened.class_name,
+                             "; several are read as Stable Diffusion XL and 3 have them: two CLIPs, then T5."));
+  expect_pipeline(folder, parts.size());
   options.join = std::array{Join::kSingle, Join::kSdxl, Join::kSd3}.at(parts.size() - 1);
-  if (options.join == Join::kSingle) return {std::move(parts), std::move(options)};
+  if (options.join == Join::kSingle) return made(std::move(parts), std::move(options));
   // Both take the last layer but one as it is.
   for (std::size_t i = 0; i < 2; ++i) {
     parts[i].skipped = 1;
@@ -72,7 +101,7 @@ TextConditioner open_text_conditioner(const fs::path& folder, ConditionerOptions
     parts[2].length = std::min(parts[2].length, kThirdLength);
     parts[2].hides_padding = false;
   }
-  return {std::move(parts), std::move(options)};
+  return made(std::move(parts), std::move(options));
 }
 
 }  // namespace thaw::text

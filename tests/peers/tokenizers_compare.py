@@ -42,6 +42,8 @@ MIXED = ["\ufb01ne", "e\u0301te\u0301", "\u0130stanbul", "\u00c5ngstr\u00f6m", "
          "\ufffd", "don't we'll I'D you're 'S'm", "3.14159e-10", "A1111", "snake_case", "\u0e4d\u0e32", "\u0f77",
          "\u1100\u1161\u11a8", "\u0344", "\u0958"]
 
+MARKS = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) in ("Mn", "Mc")]
+
 
 def words():
     text = " ".join((ROOT / name).read_text() for name in ("README.md", "docs/architecture.md", "docs/samplers.md"))
@@ -49,7 +51,7 @@ def words():
 
 
 def one_string(random_, vocabulary):
-    kind = random_.randrange(12)
+    kind = random_.randrange(13)
     length = random_.choice([1, 2, 3, 5, 8, 13, 30])
     pick = random_.choice
     if kind <= 3:
@@ -74,6 +76,8 @@ def one_string(random_, vocabulary):
                                                               for _ in range(random_.randrange(4))) for _ in range(length)]
     elif kind == 10:
         parts = [pick("'\"<>|[]()!?.,:;-_=+*&^%$#@~`/\\0123456789aB ") for _ in range(length)]
+    elif kind == 11:  # marks of every script upon marks
+        parts = ["a" + "".join(pick(MARKS) for _ in range(random_.randrange(5))) for _ in range(length)]
     else:
         parts = [pick(vocabulary).upper() if random_.random() < 0.5 else pick(MIXED) for _ in range(length)]
     return pick(["", " ", " ", "\n", "\t "]).join(parts)

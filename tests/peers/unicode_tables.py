@@ -6,6 +6,9 @@
 That package freezes several versions of Unicode (letters and numbers 16, BERT's punctuation and marks 8), so that
 neither the distribution's tables nor any single version can serve. Asked of it here code point by code point.
 """
+import ctypes
+import ctypes.util
+
 import tokenizers
 from tokenizers import Regex, normalizers, pre_tokenizers
 
@@ -21,6 +24,26 @@ def ranges(wanted):
             else:
                 found.append([c, c])
     return found
+
+
+class Property(ctypes.Structure):
+    _fields_ = [("category", ctypes.c_int16), ("combining_class", ctypes.c_int16)]
+
+
+def unknown_to_normalisation():
+    """Whether the package's composition and decomposition, frozen at Unicode 9, pass a code point by as if it were
+    unassigned while libutf8proc moves it."""
+    library = ctypes.CDLL(ctypes.util.find_library("utf8proc"))
+    library.utf8proc_get_property.restype = ctypes.POINTER(Property)
+    apart = normalizers.NFD()
+
+    def moves(c):  # past a mark of class 1, or before one of class 220
+        return apart.normalize_str(chr(c) + "\u0334") != apart.normalize_str(chr(c)) + "\u0334" or \
+            apart.normalize_str("\u0323" + chr(c)) != "\u0323" + apart.normalize_str(chr(c))
+
+    # U+11935 U+11930 is U+11938 since Unicode 13, the only such pair.
+    return lambda c: c in (0x11930, 0x11938) or (
+        library.utf8proc_get_property(c).contents.combining_class != 0 and not moves(c))
 
 
 def write(name, comment, rows):
@@ -51,6 +74,7 @@ def main():
           ranges(lambda c: strip.normalize_str(chr(c)) == ""))
     write("kBertPunctuation", "What BERT's splitting makes a token of its own.",
           ranges(lambda c: [t for t, _ in punctuation.pre_tokenize_str(f"a{chr(c)}b")] == ["a", chr(c), "b"]))
+    write("kUnknownMarks", "What its composition and decomposition pass by, being newer.", ranges(unknown_to_normalisation()))
     new = [(c, ord(lower.normalize_str(chr(c)))) for c in CODE_POINTS
            if len(lower.normalize_str(chr(c))) == 1 and lower.normalize_str(chr(c)) != chr(c).lower()]
     write("kNewLower", "Capital and small letter, where Unicode 14 has none.", new)

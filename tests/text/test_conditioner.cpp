@@ -168,6 +168,22 @@ CATCH_TEST_CASE("three encoders: two side by side with zeros, the third behind",
   CATCH_CHECK(condition.at("text_mask").size(1) == 12 + 256);
 }
 
+CATCH_TEST_CASE("encoders of another pipeline than XL and version 3 are refused", "[text][conditioner]") {
+  const Scratch scratch;
+  write_pipeline(scratch, 2);
+  const auto refusal = [&] {
+    return message_of<thaw::DataError>([&] { open_text_conditioner(scratch.folder(), {}); });
+  };
+  CATCH_CHECK(refusal().empty());
+  scratch.put("model_index.json", R"({"_class_name": "StableDiffusion3Pipeline"})");
+  CATCH_CHECK_THAT(refusal(), Catch::Contains("found 2"));
+  fs::remove(scratch / "model_index.json");
+  fs::remove_all(scratch / "tokenizer_2");
+  copy_tokenizer(scratch / "tokenizer_2", "t5");
+  write_encoder(scratch / "text_encoder_2", "t5", 3);
+  CATCH_CHECK_THAT(refusal(), Catch::Contains("text encoder 2 is a T5EncoderModel"));
+}
+
 CATCH_TEST_CASE("what is cached on disk is what was computed, and belongs to its weights", "[text][conditioner]") {
   const Scratch scratch;
   write_single(scratch);

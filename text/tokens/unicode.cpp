@@ -51,6 +51,20 @@ std::string mapped(std::string_view text, int direction) {
   return {reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size)};
 }
 
+/// Marks that are newer than the peer's tables stand where they are; nothing is moved past them or joined to them.
+std::string mapped_like_peer(std::string_view text, int direction) {
+  std::string out;
+  std::size_t begin = 0;
+  for (std::size_t position = 0; position < text.size();) {
+    const std::size_t here = position;
+    if (!contains(kUnknownMarks, next_code_point(text, position))) continue;
+    if (here > begin) out += mapped(text.substr(begin, here - begin), direction);
+    out.append(text, here, position - here);
+    begin = position;
+  }
+  return begin == 0 ? mapped(text, direction) : out + mapped(text.substr(begin), direction);
+}
+
 bool is_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char byte) { return static_cast<unsigned char>(byte) < 0x80; });
 }
@@ -135,11 +149,11 @@ std::string lower_case(std::string_view text) {
 }
 
 std::string compose(std::string_view text) {
-  return is_ascii(text) ? std::string(text) : mapped(text, UTF8PROC_COMPOSE);
+  return is_ascii(text) ? std::string(text) : mapped_like_peer(text, UTF8PROC_COMPOSE);
 }
 
 std::string decompose(std::string_view text) {
-  return is_ascii(text) ? std::string(text) : mapped(text, UTF8PROC_DECOMPOSE);
+  return is_ascii(text) ? std::string(text) : mapped_like_peer(text, UTF8PROC_DECOMPOSE);
 }
 
 std::vector<std::size_t> grapheme_ends(std::string_view text) {
