@@ -8,8 +8,10 @@
 #include "core/base/files.h"
 #include "core/checkpoint.h"
 #include "tests/catch.h"
+#include "tests/experiments/program.h"
 #include "tests/io/scratch.h"
 #include "text/encoder.h"
+#include "text/tokens/tokenizer.h"
 
 namespace fs = std::filesystem;
 using nlohmann::json;
@@ -152,4 +154,43 @@ CATCH_TEST_CASE("an encoder refuses ids and rows that do not fit it", "[text]") 
   CATCH_CHECK_THAT(refused(at::zeros({1, 21}, at::kLong), {}), Catch::Contains("20 positions"));
   CATCH_CHECK_THAT(refused(at::zeros({4}, at::kLong), {}), Catch::Contains("[N, L]"));
   CATCH_CHECK_THAT(refused(at::zeros({1, 4}, at::kLong), at::ones({1, 5})), Catch::Contains("mask"));
+}
+
+CATCH_TEST_CASE("the commands tokenize and encode-text give the goldens, and one line for a mistake", "[text][cli]") {
+  using thaw::test::Outcome;
+  using thaw::test::run_program;
+  const thaw::test::Scratch scratch("text");
+  const std::string tokens = golden("../tokens/bert"), encoder = golden("bert");
+  const Outcome ids = run_program("tokenize " + tokens + " 'a [MASK]' ''", scratch);
+  CATCH_CHECK(ids.code == 0);
+  const auto tokenizer = thaw::text::open_tokenizer(tokens);
+  CATCH_CHECK(ids.out == "[2, " + std::to_string(tokenizer.id_of("a")) + ", 4, 3]\n[2, 3]\n");
+  thaw::write_file(scratch / "texts.jsonl", "\"a\\n[MASK]\"\n\"\"\n");
+  CATCH_CHECK(run_program("tokenize " + tokens + " --in " + (scratch / "texts.jsonl").string(), scratch).out ==
+              ids.out);
+
+  const std::string in = golden("bert") / "case" / "in.safetensors", out = scratch / "out.safetensors";
+  CATCH_REQUIRE(run_program("encode-text " + encoder + " --in " + in + " out=" + out, scratch).code == 0);
+  auto found = tensors_of(out), expected = tensors_of(golden("bert") / "case" / "expected.safetensors");
+  CATCH_CHECK(largest(found["last_hidden_state"] - expected["last_hidden_state"]) <=
+              1e-5 * largest(expected["last_hidden_state"]));
+  CATCH_CHECK(found.size() == 3);
+  CATCH_REQUIRE(run_program("encode-text " + encoder + " --in " + in + " layer=1 out=" + out, scratch).code == 0);
+  CATCH_CHECK(largest(tensors_of(out)["last_hidden_state"] - expected["layer_1"]) <=
+              1e-5 * largest(expected["layer_1"]));
+
+  const auto refused = [&](const std::string& arguments, int code, const std::string& said) {
+    const Outcome outcome = run_program(arguments, scratch);
+    CATCH_CAPTURE(arguments);
+    CATCH_CHECK(outcome.code == code);
+    CATCH_CHECK_THAT(outcome.err, Catch::Contains(said));
+    CATCH_CHECK(std::count(outcome.err.begin(), outcome.err.end(), '\n') == 1);
+  };
+  refused("tokenize " + tokens, 2, "takes a folder, and texts");
+  refused("tokenize " + tokens + " \"$(printf 'a\\377')\"", 2, "offset 1");
+  refused("tokenize " + tokens + " steps=4 a", 2, "unknown setting \"steps=4\"");
+  refused("tokenize " + encoder + " a", 3, "no tokenizer");
+  refused("encode-text " + encoder + " a", 2, "out=FILE.safetensors");
+  refused("encode-text " + encoder + " --in " + in + " layer=9 out=" + out, 2, "below 3");
+  refused("encode-text " + tokens + " a out=" + out, 3, "config.json");
 }
