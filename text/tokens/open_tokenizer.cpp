@@ -180,7 +180,7 @@ Tokenizer make_t5(const Source& source) {
   }
   for (std::int64_t i = 0; i < extra_ids; ++i) add_special(concat("<extra_id_", i, ">"));
   files.unknown = kT5Unknown;
-  auto model = std::make_unique<UnigramModel>(std::move(files), where);
+  auto model = std::make_unique<UnigramModel>(files, where);
   const TokenSpec eos = source.named("eos_token", "</s>"), unknown = source.named("unk_token", "<unk>"),
                   pad = source.named("pad_token", "<pad>");
   std::vector<AddedToken> added = place_added(*model, all_added(source, {eos, unknown, pad}, extra), where);

@@ -94,7 +94,7 @@ std::string CharacterMap::apply(std::string_view text) const {
   return out;
 }
 
-UnigramModel::UnigramModel(UnigramFiles files, const std::string& where) : unknown_(files.unknown) {
+UnigramModel::UnigramModel(const UnigramFiles& files, const std::string& where) : unknown_(files.unknown) {
   if (files.pieces.empty()) throw DataError(concat(where, ": the vocabulary is empty."));
   if (unknown_ < 0 || unknown_ >= static_cast<TokenId>(files.pieces.size()))
     throw DataError(

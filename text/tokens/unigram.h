@@ -32,7 +32,7 @@ struct UnigramFiles {
 
 class UnigramModel : public TokenModel {
  public:
-  UnigramModel(UnigramFiles files, const std::string& where);
+  UnigramModel(const UnigramFiles& files, const std::string& where);
 
   std::string normalize(std::string_view text) const override;
   void encode(std::string_view normalized, std::vector<TokenId>& ids) const override;
