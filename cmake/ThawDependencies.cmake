@@ -44,6 +44,7 @@ thaw_dependency(boost_iostreams HEADER boost/iostreams/device/mapped_file.hpp LI
 thaw_dependency(yaml_cpp HEADER yaml-cpp/yaml.h LIBRARY yaml-cpp PACKAGE libyaml-cpp-dev)
 thaw_dependency(xxhash HEADER xxhash.h LIBRARY xxhash PACKAGE libxxhash-dev)
 thaw_dependency(zlib HEADER zlib.h LIBRARY z PACKAGE zlib1g-dev)
+thaw_dependency(utf8proc HEADER utf8proc.h LIBRARY utf8proc PACKAGE libutf8proc-dev)
 thaw_dependency(eigen HEADER Eigen/Core SUBFOLDER eigen3 PACKAGE libeigen3-dev)
 
 if(THAW_MEDIA AND NOT TARGET ThawDep::libav)

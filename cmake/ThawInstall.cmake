@@ -13,7 +13,7 @@ if(TARGET thaw_cuda)
 endif()
 install(EXPORT ThawTargets NAMESPACE Thaw:: DESTINATION "${thaw_package}")
 
-foreach(folder core samplers modalities experiments)
+foreach(folder core samplers text modalities experiments)
   install(DIRECTORY "${PROJECT_SOURCE_DIR}/${folder}" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/thaw"
     FILES_MATCHING PATTERN "*.h" PATTERN "list.def" PATTERN "core/cuda" EXCLUDE)
 endforeach()

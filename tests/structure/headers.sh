@@ -8,14 +8,15 @@ shift 2
 cd "$root"
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-plain='core/base core/math core/io samplers modalities/media'
+plain='core/base core/math core/io samplers text/tokens modalities/media'
 case $kind in
   plain)
     # shellcheck disable=SC2086  # a list of folders
     headers=$(find $plain -name '*.h' | sort)
     ;;
   torch)
-    headers=$(find core modalities experiments -name '*.h' | sort | grep -vE '^(core/(base|math|io|cuda)|modalities/media)/')
+    headers=$(find core text modalities experiments -name '*.h' | sort |
+      grep -vE '^(core/(base|math|io|cuda)|text/tokens|modalities/media)/')
     ;;
 esac
 [ -n "$headers" ] || { echo "no header was found: wrong folder?"; exit 1; }

