@@ -18,6 +18,7 @@ namespace thaw {
 struct DataSpec {
   std::vector<std::int64_t> shape{};  // without the batch: [C, H, W] of a picture
   std::int64_t num_classes = 0;       // 0: no labels
+  std::int64_t caption_bytes = 0;     // of a caption at most; 0: no captions
 };
 
 class Backbone {

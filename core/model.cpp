@@ -89,6 +89,8 @@ Condition Model::unconditional(const Condition& condition) const {
   Condition result = condition;
   if (const auto label = result.find("label"); label != result.end())
     label->second = at::full_like(label->second, spec.num_classes);
+  if (const auto caption = result.find("caption"); caption != result.end())
+    caption->second = at::zeros_like(caption->second);
   return result;
 }
 

@@ -42,7 +42,8 @@ at::Tensor read_known(const fs::path& path, const Experiment& experiment, const 
     throw ConfigError(concat("command line: init: ", path.string(), ": expected .npz or .safetensors."));
   const at::Tensor raw = read_samples(path).raw;
   if (experiment.codec()->encoded_shape(raw[0].sizes().vec()) != shape)
-    throw DataError(concat(path.string(), ": samples are ", raw[0].sizes(), ", the model's ", at::IntArrayRef(shape), "."));
+    throw DataError(
+        concat(path.string(), ": samples are ", raw[0].sizes(), ", the model's ", at::IntArrayRef(shape), "."));
   return experiment.codec()->encode(raw);
 }
 
@@ -60,7 +61,8 @@ EditSettings take_edit(CommandLine& line) {
   if (strength.empty()) return edit;
   Config config = Config::empty();
   config.set("strength", strength);
-  edit.strength = config.read(std::vector<Option>{{"strength", 1.0, "", 0.0, 1.0}}, "the command line").number("strength");
+  edit.strength =
+      config.read(std::vector<Option>{{"strength", 1.0, "", 0.0, 1.0}}, "the command line").number("strength");
   return edit;
 }
 
@@ -82,9 +84,11 @@ at::Tensor starts_between(const std::string& text, std::int64_t n, const SampleR
                           const std::vector<std::int64_t>& shape) {
   Config config = Config::empty();
   config.set("between", concat("[", text, "]"));
-  const auto ends = config.read(std::vector<Option>{{"between", std::vector<double>{}, "", 0, 9e15}}, "the command line")
-                        .integers("between");
-  if (ends.size() != 2) throw ConfigError(concat("command line: between: expected two samples, as 3,8; got \"", text, "\"."));
+  const auto ends =
+      config.read(std::vector<Option>{{"between", std::vector<double>{}, "", 0, 9e15}}, "the command line")
+          .integers("between");
+  if (ends.size() != 2)
+    throw ConfigError(concat("command line: between: expected two samples, as 3,8; got \"", text, "\"."));
   std::vector<std::int64_t> two = shape;
   two.insert(two.begin(), 2);
   const NoiseSource noise(request.seed, {static_cast<std::uint64_t>(ends[0]), static_cast<std::uint64_t>(ends[1])});
@@ -131,6 +135,7 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   const std::string between = take_setting(line, "between");
   const EditSettings edit = take_edit(line);
   const std::int64_t asked = take_integer(line, "n", 0, 1), label = take_integer(line, "label", -1, 0);
+  const std::string prompt = take_setting(line, "prompt");
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   const Experiment& experiment = *loaded.experiment;
   if (experiment.is_classifier()) throw DataError(concat(path, ": is a classifier; it gives no samples."));
@@ -139,13 +144,17 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   if (noise.defined() && asked > 0 && asked != noise.size(0))
     throw ConfigError(concat("command line: n: ", asked, ", but ", noise_path.string(), " holds noise for ",
                              noise.size(0), " samples."));
-  SampleRequest request = make_request(experiment, noise.defined() ? noise.size(0) : asked > 0 ? asked : 16, label);
+  SampleRequest request = make_request(experiment,
+                                       noise.defined() ? noise.size(0)
+                                       : asked > 0     ? asked
+                                                       : 16,
+                                       label, 0, prompt);
   request.progress = "sample";
   request.noise = noise;
   if (!between.empty()) {
     if (noise.defined()) throw ConfigError("command line: between: makes the starts itself; drop noise=.");
-    request.noise = starts_between(between, static_cast<std::int64_t>(request.samples.size()), request,
-                                   loaded.model.spec.shape);
+    request.noise =
+        starts_between(between, static_cast<std::int64_t>(request.samples.size()), request, loaded.model.spec.shape);
     std::fill(request.samples.begin(), request.samples.end(), request.samples.front());  // one path for all
   }
   apply_edit(edit, loaded, request);
@@ -172,7 +181,8 @@ int command_invert(CommandLine line, const Catalog& catalog) {
   SampleRequest request = make_request(*loaded.experiment, known.size(0), label);
   const Plan plan = request.solver(request.grid);
   if (plan.end.lambda() >= plan.start.lambda())
-    throw ConfigError(concat("command line: sampler: \"", loaded.experiment->config().section("sampler").type("dpmpp_2m"),
+    throw ConfigError(concat("command line: sampler: \"",
+                             loaded.experiment->config().section("sampler").type("dpmpp_2m"),
                              "\" does not invert. Use sampler=ddim_inversion."));
   request.progress = "invert";
   request.editing = {.known = known, .mask = {}, .starts_from_known = true, .noise_share = 0.0};

@@ -206,7 +206,7 @@ int command_help(const CommandLine&, const Catalog&) {
   std::printf(
       "thaw run CONFIG [a.b=v ...] [--fresh]   train, sample, evaluate, compare, report; skips what stands\n"
       "thaw train CONFIG [a.b=v ...]           training alone\n"
-      "thaw sample MODEL [n= seed= label= steps= sampler= scheduler= noise= trace= precision= out=]\n"
+      "thaw sample MODEL [n= seed= label= prompt= steps= sampler= scheduler= noise= trace= precision= out=]\n"
       "        [init=FILE strength= mask=FILE] [between=3,8]       from given data, or between two samples\n"
       "thaw invert MODEL init=FILE sampler=ddim_inversion out=noise.safetensors\n"
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"

@@ -59,9 +59,10 @@ void Experiment::read_components() {
     const Settings spec =
         config_.section("data_spec")
             .read(std::vector<Option>{{"shape", std::vector<double>{}, "of an encoded sample", 1, 1e6, {}, true},
-                                      {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9}},
+                                      {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9},
+                                      {"caption_bytes", std::int64_t{0}, "of its captions at most", 0, 1e6}},
                   "section data_spec");
-    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes")};
+    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes"), spec.integer("caption_bytes")};
   }
   const Config dataset = config_.section("dataset");
   catalog_->datasets.read(dataset, catalog_->datasets.find(dataset, "mnist"));
@@ -257,7 +258,10 @@ DataSpec Experiment::data_spec() const {
     }
     const DatasetPtr data = dataset();
     if (data->size() == 0) throw DataError("dataset: holds no examples.");
-    spec_ = DataSpec{codec_->encoded_shape(data->get(0).data.sizes().vec()), data->num_classes()};
+    const Example first = data->get(0);
+    const auto caption = first.condition.find("caption");
+    spec_ = DataSpec{codec_->encoded_shape(first.data.sizes().vec()), data->num_classes(),
+                     caption == first.condition.end() ? 0 : caption->second.numel()};
   }
   return *spec_;
 }

@@ -94,6 +94,7 @@ void save_model(const fs::path& folder, const Experiment& experiment, const Mode
   if (yaml.find("data_spec:") == std::string::npos) {
     std::vector<double> shape(model.spec.shape.begin(), model.spec.shape.end());
     yaml += concat("data_spec:\n  shape: ", format_value(shape), "\n  num_classes: ", model.spec.num_classes, "\n");
+    if (model.spec.caption_bytes > 0) yaml += concat("  caption_bytes: ", model.spec.caption_bytes, "\n");
   }
   write_file(folder / "thaw.yaml", yaml);
   std::string card = concat("# ", experiment.title(), "\n\n| | |\n|---|---|\n");

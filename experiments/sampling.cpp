@@ -10,6 +10,7 @@
 #include "core/base/progress.h"
 #include "core/base/stop.h"
 #include "core/base/text.h"
+#include "core/caption.h"
 
 namespace thaw {
 
@@ -53,6 +54,12 @@ class MicroBatch {
       std::vector<std::int64_t> labels;
       for (std::int64_t i = 0; i < request.micro_batch; ++i) labels.push_back(request.labels[index(first + i)]);
       condition["label"] = at::tensor(labels, at::kLong).to(model.device);
+    }
+    if (!request.captions.empty()) {
+      std::vector<at::Tensor> captions;
+      for (std::int64_t i = 0; i < request.micro_batch; ++i)
+        captions.push_back(text_bytes(request.captions[index(first + i)], model.spec.caption_bytes));
+      condition["caption"] = at::stack(captions).to(model.device);
     }
     const Path& own_path = model.parameterisation.schedule->path();
     const GuidedRun run{&model, condition, first, request.micro_batch};
@@ -129,8 +136,22 @@ at::Tensor sample_all(const Model& model, const SampleRequest& request) {
   return at::cat(parts);
 }
 
-SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label,
-                           std::uint64_t first_sample) {
+namespace {
+
+std::vector<std::string> held_out_captions(const Experiment& experiment, std::int64_t n) {
+  const DatasetPtr examples = experiment.held_out();
+  if (!examples)
+    throw ConfigError("dataset: has no split \"test\" whose captions could be asked for; give prompt=\"...\".");
+  std::vector<std::string> captions;
+  for (std::int64_t i = 0; i < n; ++i)
+    captions.push_back(text_of(examples->get(i % examples->size()).condition.at("caption")));
+  return captions;
+}
+
+}  // namespace
+
+SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label, std::uint64_t first_sample,
+                           const std::string& prompt) {
   SampleRequest request;
   request.solver = experiment.solver();
   request.grid = experiment.grid();
@@ -148,6 +169,11 @@ SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::in
     request.samples.push_back(first_sample + static_cast<std::uint64_t>(i));
     if (classes > 0) request.labels.push_back(label >= 0 ? label : i % classes);
   }
+  const bool has_captions = experiment.data_spec().caption_bytes > 0;
+  if (!has_captions && !prompt.empty()) throw ConfigError("command line: prompt: this model reads no captions.");
+  if (has_captions)
+    request.captions = prompt.empty() ? held_out_captions(experiment, n)
+                                      : std::vector<std::string>(static_cast<std::size_t>(n), prompt);
   return request;
 }
 

@@ -17,8 +17,9 @@ struct SampleRequest {
   Guidance guidance;
   Thresholding thresholding{};
   std::uint64_t seed = 0;
-  std::vector<std::uint64_t> samples;  // indices: names of the noise
-  std::vector<std::int64_t> labels;    // one a sample; empty without classes
+  std::vector<std::uint64_t> samples;   // indices: names of the noise
+  std::vector<std::int64_t> labels;     // one a sample; empty without classes
+  std::vector<std::string> captions{};  // one a sample; empty without captions
   std::int64_t micro_batch = 50;
   PathKind path_kind = PathKind::kBrownian;
   bool is_double = false;
@@ -42,8 +43,9 @@ struct SampledSet {
 /// All of them in one tensor.
 at::Tensor sample_all(const Model& model, const SampleRequest& request);
 
-/// A request with the experiment's own sampler, grid and guidance; labels go round the classes unless `label` >= 0.
+/// A request with the experiment's own sampler, grid and guidance; labels go round the classes unless `label` >= 0,
+/// captions are those of the held-out examples unless there is a prompt.
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label = -1,
-                           std::uint64_t first_sample = 0);
+                           std::uint64_t first_sample = 0, const std::string& prompt = "");
 
 }  // namespace thaw

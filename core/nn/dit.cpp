@@ -10,27 +10,37 @@
 
 namespace thaw::nn {
 
-DiTBlock::DiTBlock(const Scope& scope, std::int64_t features, std::int64_t heads_, double mlp_ratio)
-    : norm(scope / "norm", features, false),
-      qkv(scope / "qkv", features, 3 * features),
-      project(scope / "project", features, features),
-      mlp1(scope / "mlp1", features, static_cast<std::int64_t>(static_cast<double>(features) * mlp_ratio)),
-      mlp2(scope / "mlp2", static_cast<std::int64_t>(static_cast<double>(features) * mlp_ratio), features),
-      modulate(scope / "modulate", features, 6 * features, 0.0),
-      heads(heads_) {}
+namespace {
 
-at::Tensor DiTBlock::operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND) const {
+std::int64_t inner_of(const DiTOptions& options) {
+  return static_cast<std::int64_t>(static_cast<double>(options.features) * options.mlp_ratio);
+}
+
+}  // namespace
+
+DiTBlock::DiTBlock(const Scope& scope, const DiTOptions& options)
+    : norm(scope / "norm", options.features, false),
+      qkv(scope / "qkv", options.features, 3 * options.features),
+      project(scope / "project", options.features, options.features),
+      mlp1(scope / "mlp1", options.features, inner_of(options)),
+      mlp2(scope / "mlp2", inner_of(options), options.features),
+      modulate(scope / "modulate", options.features, 6 * options.features, 0.0),
+      heads(options.heads) {
+  if (options.text_features > 0) text.emplace(scope / "text", options.features, options.text_features, heads);
+}
+
+at::Tensor DiTBlock::operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND, const Told& told) const {
   const Perturbation::Kind perturbed = perturbation_of(layer);
   if (perturbed == Perturbation::Kind::kSkippedLayer) return x_NLD;
   const auto m = modulate(at::silu(embedding_ND)).unsqueeze(1).chunk(6, 2);
   const std::int64_t n = x_NLD.size(0), l = x_NLD.size(1), d = x_NLD.size(2);
   at::Tensor h = at::addcmul(m[0], norm(x_NLD), m[1] + 1);
   const at::Tensor qkv_3NhLD = qkv(h).reshape({n, l, 3, heads, d / heads}).permute({2, 0, 3, 1, 4});
-  h = perturbed == Perturbation::Kind::kIdentityAttention
-          ? qkv_3NhLD[2]
-          : attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
+  h = perturbed == Perturbation::Kind::kIdentityAttention ? qkv_3NhLD[2]
+                                                          : attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
   h = h.transpose(1, 2).reshape({n, l, d});
-  const at::Tensor x = at::addcmul(x_NLD, m[2], project(h));
+  at::Tensor x = at::addcmul(x_NLD, m[2], project(h));
+  if (text) x = (*text)(x, told);
   h = at::addcmul(m[3], norm(x), m[4] + 1);
   return at::addcmul(x, m[5], mlp2(at::gelu(mlp1(h), "tanh")));
 }
@@ -52,11 +62,11 @@ DiT::DiT(const Scope& scope, const DiTOptions& options)
   if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, options_.features, 0.02);
   if (options_.takes_target) target_ = NumberEmbedding(scope / "target", 256, options_.features);
   if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", 256, options_.features);
+  if (options_.text_features > 0) text_ = Linear(scope / "text", options_.text_features, options_.features);
   position_LD_ = scope.add_buffer("position", position_table_2d(options_.height / options_.patch,
                                                                 options_.width / options_.patch, options_.features));
   for (std::int64_t i = 0; i < options_.depth; ++i) {
-    blocks_.emplace_back(scope / "blocks" / static_cast<std::size_t>(i), options_.features, options_.heads,
-                         options_.mlp_ratio);
+    blocks_.emplace_back(scope / "blocks" / static_cast<std::size_t>(i), options_);
     blocks_.back().layer = i;
   }
 }
@@ -66,8 +76,9 @@ at::Tensor DiT::operator()(const at::Tensor& x_NCHW, const Told& told) const {
   if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + label_(told.label);
   if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
   if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
+  if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + text_(told.pooled);
   at::Tensor h = patch_(patchify(x_NCHW, options_.patch)) + position_LD_;
-  for (const DiTBlock& block : blocks_) h = block(h, embedding_ND);
+  for (const DiTBlock& block : blocks_) h = block(h, embedding_ND, told);
   const auto m = modulate_(at::silu(embedding_ND)).unsqueeze(1).chunk(2, 2);
   return unpatchify(out_(at::addcmul(m[0], norm_(h), m[1] + 1)), options_.height, options_.width, options_.patch);
 }

@@ -18,16 +18,19 @@ struct DiTOptions {
   double mlp_ratio = 4.0;
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
+  std::int64_t text_features = 0;  // width of a text that every block attends to; 0: none
 };
 
 /// LayerNorm without weights, scaled and shifted by the embedding; both residuals gated, gates zero at the start.
+/// Between them attention to the text where there is one, as in PixArt (Chen et al. 2024, section 2.2).
 struct DiTBlock {
   LayerNorm norm;
   Linear qkv, project, mlp1, mlp2, modulate;
   std::int64_t heads;
   std::int64_t layer = 0;  // from the input on
-  DiTBlock(const Scope& scope, std::int64_t features, std::int64_t heads, double mlp_ratio);
-  at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND) const;
+  std::optional<TextAttention> text{};
+  DiTBlock(const Scope& scope, const DiTOptions& options);
+  at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND, const Told& told) const;
 };
 
 class DiT {
@@ -40,7 +43,7 @@ class DiT {
 
  private:
   DiTOptions options_;
-  Linear patch_, embed1_, embed2_, modulate_, out_;
+  Linear patch_, embed1_, embed2_, modulate_, out_, text_;
   Embedding label_;
   NumberEmbedding target_, guidance_;
   at::Tensor position_LD_;

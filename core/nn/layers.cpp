@@ -1,9 +1,13 @@
 #include "core/nn/layers.h"
 
 #include <cmath>
+#include <limits>
+#include <optional>
 
 #include <ATen/ATen.h>
 
+#include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/math/philox.h"
 
 namespace thaw::nn {
@@ -89,11 +93,38 @@ at::Tensor NumberEmbedding::operator()(const at::Tensor& number_N) const {
   return embed2(at::silu(embed1(sinusoidal_embedding(number_N, {features}))));
 }
 
-at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD) {
+at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD,
+                     const at::Tensor& keep) {
   // The fused kernels have no forward-mode derivative.
-  if (!q_NhLD._fw_grad(0).defined()) return at::scaled_dot_product_attention(q_NhLD, k_NhLD, v_NhLD);
+  if (!q_NhLD._fw_grad(0).defined())
+    return at::scaled_dot_product_attention(q_NhLD, k_NhLD, v_NhLD,
+                                            keep.defined() ? std::optional(keep) : std::nullopt);
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_NhLD.size(-1)));
-  return at::matmul(at::softmax(at::matmul(q_NhLD * scale, k_NhLD.transpose(-2, -1)), -1), v_NhLD);
+  at::Tensor scores = at::matmul(q_NhLD * scale, k_NhLD.transpose(-2, -1));
+  if (keep.defined()) scores = scores.masked_fill(keep.logical_not(), -std::numeric_limits<double>::infinity());
+  return at::matmul(at::softmax(scores, -1), v_NhLD);
+}
+
+TextAttention::TextAttention(const Scope& scope, std::int64_t features, std::int64_t text_features, std::int64_t heads_)
+    : norm(scope / "norm", features, true),
+      query(scope / "query", features, features),
+      key_value(scope / "key_value", text_features, 2 * features),
+      project(scope / "project", features, features, 0.0),
+      heads(heads_) {}
+
+at::Tensor TextAttention::operator()(const at::Tensor& x_NLD, const Told& told) const {
+  const std::int64_t width = key_value.weight.size(1);
+  if (!told.text.defined() || told.text.dim() != 3 || told.text.size(0) != x_NLD.size(0) || told.text.size(2) != width)
+    throw DataError(concat("text: expected [", x_NLD.size(0), ", tokens, ", width, "], got ",
+                           told.text.defined() ? concat(told.text.sizes()) : std::string("none"), "."));
+  const auto split = [&](const at::Tensor& y_NLD) {
+    return y_NLD.reshape({y_NLD.size(0), y_NLD.size(1), heads, y_NLD.size(2) / heads}).transpose(1, 2);
+  };
+  const auto kv = key_value(told.text).chunk(2, 2);
+  const at::Tensor keep =
+      told.text_mask.defined() ? told.text_mask.to(at::kBool).unsqueeze(1).unsqueeze(1) : at::Tensor();
+  const at::Tensor h_NhLD = attention(split(query(norm(x_NLD))), split(kv[0]), split(kv[1]), keep);
+  return x_NLD + project(h_NhLD.transpose(1, 2).reshape(x_NLD.sizes()));
 }
 
 std::int64_t norm_groups(std::int64_t channels, std::int64_t wanted) {

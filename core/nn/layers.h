@@ -80,14 +80,28 @@ struct NumberEmbedding {
 
 /// What a network is told beside its input, [N] each.
 struct Told {
-  at::Tensor noise;       // in [0, 1000]
-  at::Tensor label{};     // int64, or undefined
-  at::Tensor target{};    // where a flow map goes, in the numbers of `noise`
-  at::Tensor guidance{};  // scale; 1 for none
+  at::Tensor noise;        // in [0, 1000]
+  at::Tensor label{};      // int64, or undefined
+  at::Tensor target{};     // where a flow map goes, in the numbers of `noise`
+  at::Tensor guidance{};   // scale; 1 for none
+  at::Tensor text{};       // [N, L, D] of a text encoder
+  at::Tensor text_mask{};  // [N, L], 1 where a token stands; undefined: everywhere
+  at::Tensor pooled{};     // [N, D]
 };
 
-/// Scaled dot-product attention, [N, heads, L, D] each.
-at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD);
+/// Scaled dot-product attention, [N, heads, L, D] each. keep: bool [N, 1, 1, L] of the keys, or undefined for all.
+at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD,
+                     const at::Tensor& keep = {});
+
+/// Attention of states to a text, residual, zero at the start. Rombach et al. 2022 (LDM), section 3.3.
+struct TextAttention {
+  LayerNorm norm;
+  Linear query, key_value, project;
+  std::int64_t heads = 1;
+  TextAttention(const Scope& scope, std::int64_t features, std::int64_t text_features, std::int64_t heads);
+  /// Throws DataError where no text is told, or one of another width.
+  at::Tensor operator()(const at::Tensor& x_NLD, const Told& told) const;
+};
 
 /// The largest divisor of `channels` that is at most `wanted`: groups of a norm for any width.
 std::int64_t norm_groups(std::int64_t channels, std::int64_t wanted = 32);

@@ -44,13 +44,16 @@ at::Tensor ResidualBlock::operator()(const at::Tensor& x_NCHW, const at::Tensor&
   return x + h;
 }
 
-AttentionBlock::AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width)
+AttentionBlock::AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width,
+                               std::int64_t text_features)
     : norm(scope / "norm", channels, norm_groups(channels)),
       qkv(scope / "qkv", channels, 3 * channels, 1),
       project(scope / "project", channels, channels, 1, 1, 0.0),
-      heads(std::max<std::int64_t>(1, channels / head_width)) {}
+      heads(std::max<std::int64_t>(1, channels / head_width)) {
+  if (text_features > 0) text.emplace(scope / "text", channels, text_features, heads);
+}
 
-at::Tensor AttentionBlock::operator()(const at::Tensor& x_NCHW) const {
+at::Tensor AttentionBlock::operator()(const at::Tensor& x_NCHW, const Told& told) const {
   const Perturbation::Kind perturbed = perturbation_of(layer);
   if (perturbed == Perturbation::Kind::kSkippedLayer) return x_NCHW;
   const std::int64_t n = x_NCHW.size(0), c = x_NCHW.size(1);
@@ -58,11 +61,18 @@ at::Tensor AttentionBlock::operator()(const at::Tensor& x_NCHW) const {
   const at::Tensor h_NhLD = perturbed == Perturbation::Kind::kIdentityAttention
                                 ? qkv_3NhLD[2]
                                 : attention(qkv_3NhLD[0], qkv_3NhLD[1], qkv_3NhLD[2]);
-  return x_NCHW + project(h_NhLD.transpose(2, 3).reshape(x_NCHW.sizes()));
+  const at::Tensor x = x_NCHW + project(h_NhLD.transpose(2, 3).reshape(x_NCHW.sizes()));
+  if (!text) return x;
+  return (*text)(x.flatten(2).transpose(1, 2), told).transpose(1, 2).reshape(x.sizes());
 }
 
 bool UNet2d::attends(std::int64_t size) const {
   return std::find(options_.attention.begin(), options_.attention.end(), size) != options_.attention.end();
+}
+
+std::optional<AttentionBlock> UNet2d::attention_block(const Scope& scope, std::int64_t channels) const {
+  if (!attends(size_)) return std::nullopt;
+  return AttentionBlock(scope / "attention", channels, options_.head_width, options_.text_features);
 }
 
 UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
@@ -77,6 +87,7 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
   if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 1.0);
   if (options_.takes_target) target_ = NumberEmbedding(scope / "target", options_.width, embedding_);
   if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", options_.width, embedding_);
+  if (options_.text_features > 0) text_ = Linear(scope / "text", options_.text_features, embedding_);
   channels_ = options_.width * options_.multipliers.front();
   size_ = options_.size;
   in_ = Conv2d(scope / "in", options_.in_channels, channels_, 3);
@@ -85,8 +96,7 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
   const Scope middle = scope / "middle";
   middle_.push_back(
       {ResidualBlock(middle / 0, channels_, channels_, embedding_, Resample::kNone, options_.dropout, num_layers_++),
-       attends(size_) ? std::optional(AttentionBlock(middle / "attention", channels_, options_.head_width))
-                      : std::nullopt});
+       attention_block(middle, channels_)});
   middle_.push_back(
       {ResidualBlock(middle / 1, channels_, channels_, embedding_, Resample::kNone, options_.dropout, num_layers_++),
        std::nullopt});
@@ -113,8 +123,7 @@ void UNet2d::make_down(const Scope& scope, std::vector<std::int64_t>& skips) {
       const Scope at_stage = scope / down_.size();
       down_.push_back(
           {ResidualBlock(at_stage, channels_, width, embedding_, Resample::kNone, options_.dropout, num_layers_++),
-           attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width, options_.head_width))
-                          : std::nullopt});
+           attention_block(at_stage, width)});
       channels_ = width;
       skips.push_back(width);
     }
@@ -128,8 +137,7 @@ void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
       const Scope at_stage = scope / up_.size();
       up_.push_back({ResidualBlock(at_stage, channels_ + skips.back(), width, embedding_, Resample::kNone,
                                    options_.dropout, num_layers_++),
-                     attends(size_) ? std::optional(AttentionBlock(at_stage / "attention", width, options_.head_width))
-                                    : std::nullopt});
+                     attention_block(at_stage, width)});
       takes_skip_.push_back(true);
       skips.pop_back();
       channels_ = width;
@@ -151,12 +159,13 @@ at::Tensor UNet2d::operator()(const at::Tensor& x_NCHW, const Told& told) const 
   if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + label_(told.label);
   if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
   if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
+  if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + text_(told.pooled);
   embedding_ND = at::silu(embedding_ND);
   at::Tensor h = in_(x_NCHW);
   std::vector<at::Tensor> skips{h};
   const auto run = [&](const Stage& stage) {
     h = stage.block(h, embedding_ND);
-    if (stage.attention) h = (*stage.attention)(h);
+    if (stage.attention) h = (*stage.attention)(h, told);
   };
   for (const Stage& stage : down_) {
     run(stage);

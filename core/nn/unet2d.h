@@ -21,6 +21,7 @@ struct UNet2dOptions {
   double dropout = 0.0;
   std::int64_t num_classes = 0;  // the table has one more row, the null label
   bool takes_target = false, takes_guidance = false;
+  std::int64_t text_features = 0;  // width of a text that blocks with attention attend to; 0: none
 };
 
 enum class Resample { kNone, kDown, kUp };
@@ -38,14 +39,15 @@ struct ResidualBlock {
   at::Tensor operator()(const at::Tensor& x_NCHW, const at::Tensor& embedding_ND) const;
 };
 
-/// Self-attention over positions, residual, zero at the start.
+/// Self-attention over positions, then attention to the text where there is one; both residual, zero at the start.
 struct AttentionBlock {
   GroupNorm norm;
   Conv2d qkv, project;
+  std::optional<TextAttention> text{};
   std::int64_t heads = 1;
   std::int64_t layer = 0;  // among the blocks with attention, from the input on
-  AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width);
-  at::Tensor operator()(const at::Tensor& x_NCHW) const;
+  AttentionBlock(const Scope& scope, std::int64_t channels, std::int64_t head_width, std::int64_t text_features);
+  at::Tensor operator()(const at::Tensor& x_NCHW, const Told& told) const;
 };
 
 class UNet2d {
@@ -65,13 +67,14 @@ class UNet2d {
   void make_down(const Scope& scope, std::vector<std::int64_t>& skips);
   void make_up(const Scope& scope, std::vector<std::int64_t> skips);
   bool attends(std::int64_t size) const;
+  std::optional<AttentionBlock> attention_block(const Scope& scope, std::int64_t channels) const;
 
   UNet2dOptions options_;
   std::int64_t embedding_ = 0;
   std::uint64_t num_layers_ = 0;
   std::int64_t num_attention_ = 0;
   std::int64_t channels_ = 0, size_ = 0;  // while building
-  Linear embed1_, embed2_;
+  Linear embed1_, embed2_, text_;
   Embedding label_;
   NumberEmbedding target_, guidance_;
   Conv2d in_, out_;

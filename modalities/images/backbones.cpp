@@ -2,9 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include "core/caption.h"
 #include "core/nn/dit.h"
 #include "core/nn/unet2d.h"
 #include "modalities/images/list.h"
+#include "text/conditioner.h"
+#include "text/tokens/words.h"
+#include "text/transformer.h"
 
 namespace thaw::image {
 
@@ -13,6 +17,50 @@ namespace {
 at::Tensor find(const Condition& condition, const char* name) {
   const auto found = condition.find(name);
   return found == condition.end() ? at::Tensor() : found->second;
+}
+
+/// What reads captions, trained along with the network that is told.
+struct CaptionReader {
+  text::WordTokenizer tokenizer;
+  text::TextTransformer network;
+  std::int64_t length;
+
+  void tell(nn::Told& told, const at::Tensor& caption_NB) const {
+    std::vector<std::string> texts;
+    for (std::int64_t n = 0; n < caption_NB.size(0); ++n) texts.push_back(text_of(caption_NB[n]));
+    const text::TokenRows rows = tokenizer.encode_rows(texts, length);
+    const at::Tensor mask = text::rows_tensor(rows.mask).to(caption_NB.device());
+    const auto read = network(text::rows_tensor(rows.ids).to(caption_NB.device()), mask);
+    told.text = read.text;
+    told.text_mask = mask;
+    told.pooled = read.pooled;
+  }
+};
+
+const Option kWords{
+    "words", std::vector<std::string>{},
+    "of captions, which a text network that is trained along reads; others are spelt; none: no captions"};
+std::vector<Option> with_text_options(std::vector<Option> options) {
+  const std::vector<Option> own{kWords,
+                                {"text_length", std::int64_t{48}, "tokens of a caption at most", 4, 4096},
+                                {"text_features", std::int64_t{64}, "width of the text network", 8, 4096},
+                                {"text_depth", std::int64_t{2}, "its blocks", 1, 64},
+                                {"text_heads", std::int64_t{4}, "its heads", 1, 64}};
+  options.insert(options.end(), own.begin(), own.end());
+  return options;
+}
+
+std::optional<CaptionReader> caption_reader(const Settings& settings, const Scope& scope) {
+  const std::vector<std::string>& words = settings.texts("words");
+  if (words.empty()) return std::nullopt;
+  text::WordTokenizer tokenizer(words);
+  text::TextTransformerOptions options;
+  options.vocabulary = tokenizer.size();
+  options.length = settings.integer("text_length");
+  options.features = settings.integer("text_features");
+  options.depth = settings.integer("text_depth");
+  options.heads = settings.integer("text_heads");
+  return CaptionReader{std::move(tokenizer), text::TextTransformer(scope, options), options.length};
 }
 
 /// Any network of core/nn whose call takes (x, Told), as a Backbone.
@@ -26,13 +74,19 @@ class LabelledBackbone : public Backbone {
         takes_estimate_(settings.flag("self_conditioning")),
         learns_variance_(settings.flag("learns_variance")),
         parameters_(seed),
-        network_(Scope(parameters_), widened(options)) {}
+        captions_(caption_reader(settings, Scope(parameters_) / "captions")),
+        network_(Scope(parameters_), widened(options, settings)) {}
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
     const at::Tensor estimate = takes_estimate_ ? find(condition, "estimate") : at::Tensor();
-    const at::Tensor seen = !takes_estimate_      ? x
+    const at::Tensor seen = !takes_estimate_     ? x
                             : estimate.defined() ? at::cat({x, estimate.to(x.scalar_type())}, 1)
                                                  : at::cat({x, at::zeros_like(x)}, 1);
-    return network_(seen, {noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")});
+    nn::Told told{noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")};
+    if (captions_) {
+      const at::Tensor caption = find(condition, "caption");
+      captions_->tell(told, caption.defined() ? caption : at::zeros({x.size(0), 1}, x.options().dtype(at::kByte)));
+    }
+    return network_(seen, told);
   }
   bool takes_target() const override { return takes_target_; }
   bool takes_guidance() const override { return takes_guidance_; }
@@ -42,13 +96,15 @@ class LabelledBackbone : public Backbone {
   const Parameters& parameters() const override { return parameters_; }
 
  private:
-  Options widened(Options options) const {
+  Options widened(Options options, const Settings& settings) const {
+    if (captions_) options.text_features = settings.integer("text_features");
     if (takes_estimate_) options.in_channels *= 2;
     if (learns_variance_) options.out_channels *= 2;
     return options;
   }
   bool takes_target_, takes_guidance_, takes_estimate_, learns_variance_;
   Parameters parameters_;
+  std::optional<CaptionReader> captions_;
   Network network_;
 };
 
@@ -60,8 +116,17 @@ void expect_picture(const Settings& settings, const DataSpec& spec, bool must_be
     settings.fail("type", concat("works on square pictures, the data is ", spec.shape[1], " x ", spec.shape[2], "."));
 }
 
+// A caption that nothing reads, or a reader that is told nothing, would be found out after the training.
+void expect_captions(const Settings& settings, const DataSpec& spec) {
+  const bool reads = !settings.texts("words").empty();
+  if (reads && spec.caption_bytes == 0) settings.fail("words", "the data has no captions to read.");
+  if (!reads && spec.caption_bytes > 0)
+    settings.fail("words", "the data has captions; name their words (objective.condition_dropout: 1 ignores them).");
+}
+
 std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   expect_picture(settings, spec, true);
+  expect_captions(settings, spec);
   nn::UNet2dOptions options;
   options.in_channels = options.out_channels = spec.shape[0];
   options.size = spec.shape[1];
@@ -84,6 +149,7 @@ std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& sp
 
 std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   expect_picture(settings, spec, false);
+  expect_captions(settings, spec);
   nn::DiTOptions options;
   options.in_channels = options.out_channels = spec.shape[0];
   options.height = spec.shape[1];
@@ -113,32 +179,33 @@ const Option kLearnsVariance{"learns_variance", false, "gives a variance too: fo
 }  // namespace
 
 void register_backbones(BackboneRegistry& registry) {
-  registry.add({{"unet",
-                 "U-Net with time- and class-conditioned residual blocks and attention at chosen resolutions.",
-                 "Dhariwal and Nichol 2021 (ADM); Song et al. 2021 (DDPM++)",
-                 {{"width", std::int64_t{32}, "channels at multiplier 1", 4, 4096},
-                  {"multipliers", std::vector<double>{1, 2, 2}, "of the width, one a resolution", 1, 64},
-                  {"blocks", std::int64_t{1}, "residual blocks a resolution", 1, 64},
-                  {"attention", std::vector<double>{7}, "resolutions with self-attention", 1, 65536},
-                  {"head_width", std::int64_t{32}, "channels an attention head", 1, 4096},
-                  {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95},
-                  kTakesTarget,
-                  kTakesGuidance,
-                  kSelfConditioning,
-                  kLearnsVariance},
-                 {}},
-                make_unet});
+  registry.add(
+      {{"unet",
+        "U-Net with time- and class-conditioned residual blocks and attention at chosen resolutions.",
+        "Dhariwal and Nichol 2021 (ADM); Song et al. 2021 (DDPM++)",
+        with_text_options({{"width", std::int64_t{32}, "channels at multiplier 1", 4, 4096},
+                           {"multipliers", std::vector<double>{1, 2, 2}, "of the width, one a resolution", 1, 64},
+                           {"blocks", std::int64_t{1}, "residual blocks a resolution", 1, 64},
+                           {"attention", std::vector<double>{7}, "resolutions with self-attention", 1, 65536},
+                           {"head_width", std::int64_t{32}, "channels an attention head", 1, 4096},
+                           {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95},
+                           kTakesTarget,
+                           kTakesGuidance,
+                           kSelfConditioning,
+                           kLearnsVariance}),
+        {}},
+       make_unet});
   registry.add({{"dit",
                  "Diffusion transformer on patches, adaLN-Zero.",
                  "Peebles and Xie 2023",
-                 {{"patch", std::int64_t{2}, "pixels a side of a patch", 1, 256},
-                  {"features", std::int64_t{128}, "width of a token", 4, 16384},
-                  {"depth", std::int64_t{6}, "blocks", 1, 256},
-                  {"heads", std::int64_t{4}, "attention heads", 1, 256},
-                  kTakesTarget,
-                  kTakesGuidance,
-                  kSelfConditioning,
-                  kLearnsVariance},
+                 with_text_options({{"patch", std::int64_t{2}, "pixels a side of a patch", 1, 256},
+                                    {"features", std::int64_t{128}, "width of a token", 4, 16384},
+                                    {"depth", std::int64_t{6}, "blocks", 1, 256},
+                                    {"heads", std::int64_t{4}, "attention heads", 1, 256},
+                                    kTakesTarget,
+                                    kTakesGuidance,
+                                    kSelfConditioning,
+                                    kLearnsVariance}),
                  {}},
                 make_dit});
 }

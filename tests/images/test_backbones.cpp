@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "core/caption.h"
 #include "core/model.h"
 #include "core/objective.h"
 #include "modalities/images/list.h"
@@ -18,10 +19,10 @@ const char* const kNetworks[] = {"{type: unet, width: 8, multipliers: [1, 2], bl
                                  "{type: dit, patch: 2, features: 16, depth: 2, heads: 2"};
 
 // Weights start such that the output is 0; these are as after some training.
-std::unique_ptr<Backbone> trained(const std::string& yaml) {
+std::unique_ptr<Backbone> trained(const std::string& yaml, const DataSpec& spec = {{2, 8, 8}, 3}) {
   BackboneRegistry registry("backbone");
   image::register_backbones(registry);
-  auto backbone = registry.create(Config::parse(yaml, "t"), "", DataSpec{{2, 8, 8}, 3}, 5);
+  auto backbone = registry.create(Config::parse(yaml, "t"), "", spec, 5);
   const c10::NoGradGuard no_grad;
   std::int64_t count = 0;
   for (auto [name, weight] : backbone->parameters().all())
@@ -84,6 +85,39 @@ CATCH_TEST_CASE("a network is told where a map goes and how strong its guidance 
                   1e-6);
       CATCH_CHECK(at::equal(without->forward(x, noise, low), without->forward(x, noise, high)));
     }
+}
+
+CATCH_TEST_CASE("a network reads captions, each row its own; none is the empty one", "[images][backbone][text]") {
+  const c10::NoGradGuard no_grad;
+  const auto captions = [](const std::vector<std::string>& texts) {
+    std::vector<at::Tensor> rows;
+    for (const std::string& text : texts) rows.push_back(text_bytes(text, 24));
+    return at::stack(rows);
+  };
+  for (const std::string network : kNetworks) {
+    CATCH_CAPTURE(network);
+    BackboneRegistry registry("backbone");
+    image::register_backbones(registry);
+    const auto make = [&](const std::string& more, std::int64_t caption_bytes) {
+      return trained(network + more + "}", {{2, 8, 8}, 3, caption_bytes});
+    };
+    const auto backbone = make(", words: [a, red, blue, above], text_features: 16, text_depth: 1, text_heads: 2", 24);
+    const auto run = [&](const std::vector<std::string>& texts) {
+      return backbone->forward(x, noise, with("caption", captions(texts)));
+    };
+    const at::Tensor output = run({"a red a", "a blue a", ""});
+    CATCH_CHECK((output - run({"a blue a", "a blue a", ""}))
+                    .abs()
+                    .flatten(1)
+                    .amax(1)
+                    .gt(1e-5)
+                    .equal(at::tensor({1, 0, 0}).to(at::kBool)));
+    // The order of words counts, what stands behind the text does not, and no caption is the empty one.
+    CATCH_CHECK((output - run({"a a red", "a blue a", ""})).abs().max().item<double>() > 1e-6);
+    CATCH_CHECK(at::allclose(output[2], backbone->forward(x, noise, label)[2], 1e-5, 1e-6));
+    CATCH_CHECK_THROWS_WITH(make(", words: [a]", 0), Catch::Contains("words: the data has no captions"));
+    CATCH_CHECK_THROWS_WITH(make("", 24), Catch::Contains("words: the data has captions"));
+  }
 }
 
 CATCH_TEST_CASE("objectives with derivatives train in bfloat16 as in float32", "[images][backbone][objective]") {
