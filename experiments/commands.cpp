@@ -1,6 +1,7 @@
 #include "experiments/commands.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -102,9 +103,15 @@ int command_forward(CommandLine line, const Catalog&) {
   const fs::path in = take_setting(line, "in"), out = take_setting(line, "out");
   if (in.empty() || out.empty())
     throw ConfigError("command line: thaw forward needs --in FILE.safetensors and --out FILE.safetensors.");
+  const std::string lora = take_setting(line, "lora"), scale = take_setting(line, "lora_scale", "1");
+  ForwardLora change{lora};
+  const auto [end, code] = std::from_chars(scale.data(), scale.data() + scale.size(), change.scale);
+  if (code != std::errc() || end != scale.data() + scale.size() || !std::isfinite(change.scale))
+    throw ConfigError(concat("command line: lora_scale: expected a number, got \"", scale, "\"."));
   if (!line.settings.empty())
-    throw ConfigError(concat("command line: unknown setting \"", line.settings.front(), "\". Known: in, out."));
-  return run_forward(folder, in, out);
+    throw ConfigError(
+        concat("command line: unknown setting \"", line.settings.front(), "\". Known: in, out, lora, lora_scale."));
+  return run_forward(folder, in, out, change);
 }
 
 int command_report(CommandLine line, const Catalog&) {
@@ -215,7 +222,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "                                        bits a dimension, by the flow and by the variational bound\n"
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
-      "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
+      "thaw forward MODEL --in A.safetensors --out B.safetensors [lora=FILE lora_scale=]\n"
+      "                                        one pass of a published network\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"
       "thaw list [KIND], thaw describe NAME    what there is\n"

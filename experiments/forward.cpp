@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "core/lora.h"
 #include "modalities/images/published.h"
 
 namespace thaw {
@@ -76,8 +77,10 @@ std::vector<std::string> names_of(const std::vector<PublishedArgument>& argument
   return names;
 }
 
-NamedTensors denoise(const fs::path& folder, Arguments arguments) {
+NamedTensors denoise(const fs::path& folder, Arguments arguments, const ForwardLora& lora) {
   const image::PublishedNetwork network = image::open_published_network(folder);
+  const NamedTensors& weights = network.backbone->parameters().all();
+  if (!lora.path.empty()) LoraMerge(weights).set({{load_lora(lora.path, weights), lora.scale}});
   const at::Tensor x = arguments.require(network.input_name, network.class_name);
   const at::Tensor timestep = arguments.require("timestep", network.class_name);
   const Condition condition = arguments.conditions(network.arguments);
@@ -112,23 +115,26 @@ NamedTensors control(const fs::path& folder, Arguments arguments) {
   arguments.refuse_left_over("ControlNetModel", names_of(known, {"sample", "timestep", "conditioning_scale"}));
   if (scale.defined() && scale.numel() != 1)
     throw DataError(concat("conditioning_scale: expected one number, got ", scale.sizes(), "."));
+  constexpr std::string_view kPrefix = "down_residual";
   NamedTensors out;
   for (const auto& [name, residual] :
        network->residuals(x, each_timestep(x, timestep), condition,
                           scale.defined() ? *scale.to(at::kDouble).contiguous().data_ptr<double>() : 1.0))
     out.emplace_back(
-        name == "middle_residual" ? "mid_block_res_sample" : "down_block_res_samples" + name.substr(name.find('.')),
+        name == "middle_residual" ? "mid_block_res_sample" : "down_block_res_samples" + name.substr(kPrefix.size()),
         residual);
   return out;
 }
 
 }  // namespace
 
-int run_forward(const fs::path& folder, const fs::path& in, const fs::path& out) {
+int run_forward(const fs::path& folder, const fs::path& in, const fs::path& out, const ForwardLora& lora) {
   const c10::NoGradGuard no_gradient;
   const image::PublishedKind kind = image::published_kind(folder);
+  if (kind != image::PublishedKind::kDenoiser && !lora.path.empty())
+    throw ConfigError("command line: lora: only networks that denoise take one.");
   Arguments arguments(in);
-  save_tensors(out, kind == image::PublishedKind::kDenoiser      ? denoise(folder, std::move(arguments))
+  save_tensors(out, kind == image::PublishedKind::kDenoiser      ? denoise(folder, std::move(arguments), lora)
                     : kind == image::PublishedKind::kAutoencoder ? autoencode(folder, std::move(arguments))
                                                                  : control(folder, std::move(arguments)));
   std::printf("%s\n", out.c_str());

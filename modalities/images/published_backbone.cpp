@@ -3,6 +3,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/io/json_guard.h"
+#include "core/lora.h"
 #include "modalities/images/list.h"
 #include "modalities/images/published.h"
 
@@ -13,7 +14,11 @@ namespace {
 /// A network and the shape its configuration declares.
 class Published : public Backbone {
  public:
-  Published(const std::filesystem::path& folder, WeightType type) : network_(open_published_network(folder, type)) {}
+  Published(const std::filesystem::path& folder, WeightType type, const std::string& lora, double lora_scale)
+      : network_(open_published_network(folder, type)) {
+    const NamedTensors& weights = network_.backbone->parameters().all();
+    if (!lora.empty()) LoraMerge(weights).set({{load_lora(lora, weights), lora_scale}});
+  }
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
     return network_.backbone->forward(x, noise, condition);
   }
@@ -42,10 +47,13 @@ void register_published(BackboneRegistry& registry) {
                     Option{.name = "weights",
                            .fallback = std::string("float32"),
                            .help = "their type in memory; stored: as in the file",
-                           .choices = {"float32", "bfloat16", "float16", "stored"}}},
+                           .choices = {"float32", "bfloat16", "float16", "stored"}},
+                    Option{.name = "lora", .fallback = std::string(), .help = "a file of LoRA layers to merge in"},
+                    Option{.name = "lora_scale", .fallback = 1.0, .help = "times their change"}},
         .traits = {"pretrained", "own_shape"}},
        [](const Settings& settings, const DataSpec&, std::uint64_t) -> std::unique_ptr<Backbone> {
-         return std::make_unique<Published>(settings.text("path"), weight_type(settings.text("weights")));
+         return std::make_unique<Published>(settings.text("path"), weight_type(settings.text("weights")),
+                                            settings.text("lora"), settings.number("lora_scale"));
        }});
 }
 

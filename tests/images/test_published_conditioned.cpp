@@ -212,3 +212,29 @@ CATCH_TEST_CASE("weights keep the type that is asked for, and inputs follow", "[
     CATCH_CHECK(relative(output, wide) >= 1e-5);
   }
 }
+
+CATCH_TEST_CASE("a LoRA file changes a pass as changed weights do, and scale 0 changes nothing",
+                "[images][published][lora]") {
+  const Scratch scratch;
+  const fs::path in = golden("flux") / "case" / "in.safetensors", out = scratch / "out.safetensors";
+  const std::string layer = "transformer_blocks.0.attn.to_q";
+  const at::Tensor down = at::ones({1, 16}) * 0.1, up = at::sin(at::arange(16, at::kFloat)).reshape({16, 1});
+  thaw::save_tensors(scratch / "lora.safetensors", {{"transformer." + layer + ".lora_A.weight", down},
+                                                    {"transformer." + layer + ".lora_B.weight", up}});
+  fs::create_directory(scratch / "changed");
+  fs::copy_file(golden("flux") / "config.json", scratch / "changed" / "config.json");
+  thaw::NamedTensors weights = thaw::load_tensors(golden("flux")).tensors;
+  for (auto& [name, tensor] : weights)
+    if (name == layer + ".weight") tensor = tensor.to(at::kFloat) + 2.0 * at::matmul(up, down);
+  thaw::save_tensors(scratch / "changed" / "model.safetensors", weights);
+  const auto pass = [&](const fs::path& folder, const thaw::ForwardLora& lora) {
+    thaw::run_forward(folder, in, out, lora);
+    return tensor_of(out, "sample").clone();
+  };
+  const at::Tensor plain = pass(golden("flux"), {}), expected = pass(scratch / "changed", {});
+  CATCH_CHECK(relative(plain, expected) > 1e-3);
+  CATCH_CHECK(relative(pass(golden("flux"), {scratch / "lora.safetensors", 2.0}), expected) <= 1e-6);
+  CATCH_CHECK(at::equal(pass(golden("flux"), {scratch / "lora.safetensors", 0.0}), plain));
+  CATCH_CHECK_THROWS_AS(thaw::run_forward(golden("autoencoder_kl"), in, out, {scratch / "lora.safetensors"}),
+                        thaw::ConfigError);
+}
