@@ -38,9 +38,6 @@ endfunction()
 
 thaw_dependency(nlohmann_json HEADER nlohmann/json.hpp PACKAGE nlohmann-json3-dev)
 thaw_dependency(boost HEADER boost/version.hpp PACKAGE libboost-dev)
-# Only mapped files are used, so a static archive of Iostreams needs none of zlib, bzip2, lzma, zstd.
-thaw_dependency(boost_iostreams HEADER boost/iostreams/device/mapped_file.hpp LIBRARY boost_iostreams
-  PACKAGE libboost-iostreams-dev)
 thaw_dependency(yaml_cpp HEADER yaml-cpp/yaml.h LIBRARY yaml-cpp PACKAGE libyaml-cpp-dev)
 thaw_dependency(xxhash HEADER xxhash.h LIBRARY xxhash PACKAGE libxxhash-dev)
 thaw_dependency(zlib HEADER zlib.h LIBRARY z PACKAGE zlib1g-dev)

@@ -34,14 +34,16 @@ std::string type_name(at::ScalarType type) {
   throw Error(ExitCode::kBug, "a tensor of a type that safetensors does not know");
 }
 
-at::Tensor to_tensor(const std::string& name, const TensorView& view, const fs::path& path) {
-  for (const auto& [known, type] : types()) {
-    if (known != view.dtype) continue;
-    at::Tensor tensor = at::empty(view.shape, at::TensorOptions(type));
-    if (!view.bytes.empty()) std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
-    return tensor;
-  }
+at::ScalarType type_of(const std::string& name, const TensorView& view, const fs::path& path) {
+  for (const auto& [known, type] : types())
+    if (known == view.dtype) return type;
   throw DataError(concat(path.string(), ": tensor \"", name, "\" has type ", view.dtype, ", which is not read."));
+}
+
+at::Tensor copied_tensor(const TensorView& view, at::ScalarType type) {
+  at::Tensor tensor = at::empty(view.shape, at::TensorOptions(type));
+  if (!view.bytes.empty()) std::memcpy(tensor.data_ptr(), view.bytes.data(), view.bytes.size());
+  return tensor;
 }
 
 constexpr int kMaxJsonDepth = 16;
@@ -102,7 +104,26 @@ void save_tensors(const fs::path& path, const NamedTensors& tensors,
 LoadedTensors load_tensors(const fs::path& path) {
   const SafetensorsFile file = open_safetensors(path);
   LoadedTensors loaded{{}, file.metadata()};
-  for (const auto& [name, view] : file.tensors()) loaded.tensors.emplace_back(name, to_tensor(name, view, path));
+  for (const auto& [name, view] : file.tensors())
+    loaded.tensors.emplace_back(name, copied_tensor(view, type_of(name, view, path)));
+  return loaded;
+}
+
+LoadedTensors map_tensors(const fs::path& path) {
+  const auto file = std::make_shared<const SafetensorsFile>(open_safetensors(path));
+  LoadedTensors loaded{{}, file->metadata()};
+  for (const auto& [name, view] : file->tensors()) {
+    const at::ScalarType type = type_of(name, view, path);
+    const auto address = reinterpret_cast<std::uintptr_t>(view.bytes.data());
+    if (view.bytes.empty() || address % c10::elementSize(type) != 0) {
+      loaded.tensors.emplace_back(name, copied_tensor(view, type));
+      continue;
+    }
+    // The map is private and writable, see MappedFile: the cast takes nothing that was promised.
+    void* data = const_cast<std::byte*>(view.bytes.data());
+    loaded.tensors.emplace_back(name, at::from_blob(
+                                          data, view.shape, [file](void*) {}, at::TensorOptions(type)));
+  }
   return loaded;
 }
 

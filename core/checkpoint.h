@@ -18,8 +18,12 @@ struct LoadedTensors {
 
 void save_tensors(const std::filesystem::path& path, const NamedTensors& tensors,
                   const std::map<std::string, std::string>& metadata = {});
-/// Copies on the CPU. `path` is a file, an index of shards, or a model folder.
+/// Copies on the CPU. `path` is a file, an index of shards (any stem), or a model folder.
 LoadedTensors load_tensors(const std::filesystem::path& path);
+/// The same without a copy: each tensor is a view of the mapped file, which stays mapped as long as one of them lives.
+/// Pages come in as they are read; writing into a tensor changes memory, not the file. Tensors that a foreign file
+/// leaves unaligned are copied.
+LoadedTensors map_tensors(const std::filesystem::path& path);
 
 /// Copies values by name, converting the type. Throws DataError naming the first tensor that is missing, left over
 /// or of another shape: a checkpoint of another architecture.

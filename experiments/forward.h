@@ -5,8 +5,14 @@
 
 namespace thaw {
 
-/// Reads `in` (sample or hidden_states, timestep, class_labels: the names of the peer's arguments) and writes the
-/// tensor `sample`, float32, to `out`. Returns the exit code. Throws DataError.
-int run_forward(const std::filesystem::path& folder, const std::filesystem::path& in, const std::filesystem::path& out);
+struct ForwardLora {
+  std::filesystem::path path{};  // empty: none
+  double scale = 1.0;
+};
+
+/// Reads `in`, tensors named as the arguments of the peer's forward (docs/published.md), and writes the
+/// answer, float32, to `out`: `sample`, or the residuals of a ControlNet. Returns the exit code. Throws DataError.
+int run_forward(const std::filesystem::path& folder, const std::filesystem::path& in, const std::filesystem::path& out,
+                const ForwardLora& lora = {});
 
 }  // namespace thaw

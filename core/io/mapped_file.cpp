@@ -1,6 +1,11 @@
 #include "core/io/mapped_file.h"
 
+#include <cerrno>
 #include <system_error>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
@@ -18,16 +23,20 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   const auto size = std::filesystem::file_size(path, error);
   if (error) throw DataError(concat(path.string(), ": cannot read: ", error.message()));
   if (size == 0) return;  // an empty range cannot be mapped
-  try {
-    source_.open(path.string());
-  } catch (const std::ios_base::failure& failure) {
-    throw DataError(concat(path.string(), ": cannot read: ", failure.what()));
-  }
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw DataError(concat(path.string(), ": cannot read: ", std::generic_category().message(errno)));
+  // Without NORESERVE a file larger than memory and swap could not be mapped for writing, even if nothing writes.
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
+  const int code = errno;
+  ::close(descriptor);
+  if (data == MAP_FAILED)
+    throw DataError(concat(path.string(), ": cannot read: ", std::generic_category().message(code)));
+  data_ = static_cast<std::byte*>(data);
+  size_ = size;
 }
 
-std::span<const std::byte> MappedFile::bytes() const {
-  if (!source_.is_open()) return {};
-  return {reinterpret_cast<const std::byte*>(source_.data()), source_.size()};
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
 }
 
 }  // namespace thaw

@@ -101,12 +101,16 @@ fs::path find_in_folder(const fs::path& folder) {
   for (const char* name : {"model.safetensors", "diffusion_pytorch_model.safetensors", "model.safetensors.index.json",
                            "diffusion_pytorch_model.safetensors.index.json"})
     if (fs::exists(folder / name)) return folder / name;
-  std::set<fs::path> others;
+  // A shard is no model by itself: an index goes before the files beside it.
+  std::set<fs::path> others, indices;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error))
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
     if (entry.path().extension() == ".safetensors") others.insert(entry.path());
+    if (entry.path().filename().string().ends_with(".safetensors.index.json")) indices.insert(entry.path());
+  }
   if (error) throw DataError(concat(folder.string(), ": cannot read: ", error.message()));
-  if (others.size() == 1) return *others.begin();
+  if (indices.size() == 1) return *indices.begin();
+  if (indices.empty() && others.size() == 1) return *others.begin();
   throw DataError(concat(folder.string(), ": ", others.empty() ? "no" : "several",
                          " safetensors files, and none is named "
                          "model.safetensors or diffusion_pytorch_model.safetensors"));

@@ -59,7 +59,7 @@ class SafetensorsFile {
 };
 
 /// `path` is a .safetensors file, a *.safetensors.index.json, or a folder with model.safetensors,
-/// diffusion_pytorch_model.safetensors (or their index), or a single .safetensors file of another name.
+/// diffusion_pytorch_model.safetensors (or their index), or a single .safetensors file or index of another name.
 SafetensorsFile open_safetensors(const std::filesystem::path& path);
 
 struct NamedBytes {

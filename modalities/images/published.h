@@ -1,33 +1,61 @@
 #pragma once
-// Published networks: a model directory of diffusers (config.json and safetensors weights) as a Backbone.
-// Behaviour and tensor names are those of diffusers 0.42.1.
+// Published networks: a model directory of diffusers (config.json and safetensors weights, in one file or in shards) as
+// a Backbone, an Autoencoder or a ControlNet. Behaviour and tensor names are those of diffusers 0.42.1.
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/autoencoder.h"
 #include "core/backbone.h"
+#include "modalities/images/published_controlnet.h"
 
 namespace thaw::image {
+
+/// An argument of the peer's forward and the condition it becomes. A name that ends with a dot stands for a numbered
+/// list of tensors.
+struct PublishedArgument {
+  std::string name, condition;
+};
 
 struct PublishedNetwork {
   std::unique_ptr<Backbone> backbone{};
   std::string class_name{};
-  DataSpec spec{};           // input channels, the size it was trained at, classes
+  DataSpec spec{};  // input channels, the size it was trained at, classes
   bool learns_variance = false;
   std::string input_name{};  // what the peer's forward calls the picture: sample, hidden_states
+  std::vector<PublishedArgument> arguments{};
+  double timestep_scale = 1.0;  // times the peer's timestep: what the backbone is told
 };
+
+/// The type of the weights in memory; nullopt: as they are stored. Weights of that type are views of the mapped file.
+using WeightType = std::optional<at::ScalarType>;
+
+enum class PublishedKind { kDenoiser, kAutoencoder, kControlNet };
 
 /// The values of `_class_name` that are read.
 const std::vector<std::string>& published_class_names();
+/// What the folder's `_class_name` says. Throws DataError.
+PublishedKind published_kind(const std::filesystem::path& folder);
 
-/// Reads config.json and the weights, as float32 on the CPU. Every key of the configuration is used or refused by name;
-/// takes memory in proportion to the weight file, whatever the configuration says. Throws DataError.
-PublishedNetwork open_published_network(const std::filesystem::path& folder);
+/// Reads config.json and the weights, on the CPU. Every key of the configuration is used or refused by name; takes
+/// memory in proportion to the weight file, whatever the configuration says. Throws DataError.
+PublishedNetwork open_published_network(const std::filesystem::path& folder, WeightType type = at::kFloat);
+std::unique_ptr<Autoencoder> open_published_autoencoder(const std::filesystem::path& folder,
+                                                        WeightType type = at::kFloat);
+std::unique_ptr<ControlNet> open_published_controlnet(const std::filesystem::path& folder,
+                                                      WeightType type = at::kFloat);
 
-/// Its forward takes x [N, C, H, W], noise = the peer's timestep [N], condition "label" int64 [N] where the network has
-/// classes; throws DataError when one of them does not fit the network.
-std::unique_ptr<Backbone> open_published(const std::filesystem::path& folder);
+/// Its forward takes x [N, C, H, W], noise = the peer's timestep [N] (1000 sigma for SD3 and Flux), and as conditions
+///   "label" int64 [N]                 where the network has classes
+///   "text" [N, T, D], "text_mask" [N, T], "pooled" [N, D], "time_ids" [N, 6]
+///   "guidance" [N]                    Flux with guidance_embeds: the scale
+///   "time_features" [N, D]            UNets with time_cond_proj_dim
+///   "resolution" [N, 2], "aspect_ratio" [N, 1]   PixArt for 1024 x 1024
+///   "down_residual.0" ..., "middle_residual"     of a ControlNet, for UNets
+/// throws DataError when one of them does not fit the network.
+std::unique_ptr<Backbone> open_published(const std::filesystem::path& folder, WeightType type = at::kFloat);
 
 }  // namespace thaw::image

@@ -52,22 +52,6 @@ DiTOptions read_dit_options(PublishedConfig& config) {
   return options;
 }
 
-/// The sine-cosine table for a side of `count` patches, stretched onto a trained side of `base`: [count^2, D].
-at::Tensor stretched_positions(std::int64_t count, std::int64_t base, std::int64_t features) {
-  const auto options = at::TensorOptions().dtype(at::kDouble);
-  const at::Tensor exponent = at::arange(features / 4, options) / (static_cast<double>(features) / 4.0);
-  const at::Tensor frequency = 1.0 / at::pow(10000.0, exponent);
-  // The peer rounds the stretched positions to float32.
-  const at::Tensor position =
-      (at::arange(count, options.dtype(at::kFloat)) / (static_cast<double>(count) / static_cast<double>(base)))
-          .to(at::kDouble);
-  const at::Tensor angle = position.unsqueeze(1) * frequency.unsqueeze(0);
-  const at::Tensor table = at::cat({angle.sin(), angle.cos()}, 1);
-  const at::Tensor column = table.unsqueeze(0).expand({count, count, features / 2});
-  const at::Tensor row = table.unsqueeze(1).expand({count, count, features / 2});
-  return at::cat({column, row}, 2).reshape({count * count, features}).to(at::kFloat);
-}
-
 /// CombinedTimestepLabelEmbeddings. The class table has one more row: the null label.
 struct ClassAndTime {
   PublishedTimeEmbedding time;
@@ -120,9 +104,8 @@ struct Block {
 
 class PublishedDiT : public Backbone {
  public:
-  PublishedDiT(const DiTOptions& options, NamedTensors tensors, const std::string& where)
-      : options_(options), parameters_(0) {
-    PublishedWeights weights(std::move(tensors), where, parameters_);
+  PublishedDiT(const DiTOptions& options, PublishedSource source) : options_(options), parameters_(0) {
+    PublishedWeights weights(std::move(source), parameters_);
     const std::int64_t features = options_.features();
     patch_ = weights.conv("pos_embed.proj", options_.in_channels, features, options_.patch, options_.patch);
     for (std::int64_t i = 0; i < options_.layers; ++i)
@@ -139,11 +122,11 @@ class PublishedDiT : public Backbone {
     const at::Tensor label_N = published_labels(condition, x.size(0), options_.num_classes + 1);
     const std::int64_t side = x.size(2) / options_.patch;
     at::Tensor h = patch_(x).flatten(2).transpose(1, 2);
-    h = h + stretched_positions(side, options_.size / options_.patch, options_.features()).to(h.device());
+    h = h + published_positions({side, side, options_.size / options_.patch, 1.0, options_.features()}).to(h.device());
     for (const Block& block : blocks_) h = block(h, t_ND, label_N);
     // The peer takes the last modulation from the first block's embedding.
     const auto m = modulate_(at::silu(blocks_.front().embed(t_ND, label_N))).unsqueeze(1).chunk(2, 2);
-    return unpatchify(out_(norm_(h) * (m[1] + 1) + m[0]), side);
+    return published_unpatchify(out_(norm_(h) * (m[1] + 1) + m[0]), {side, side}, options_.patch);
   }
   const Parameters& parameters() const override { return parameters_; }
 
@@ -153,12 +136,6 @@ class PublishedDiT : public Backbone {
     if (x.size(2) != x.size(3) || x.size(2) < 1 || x.size(2) % options_.patch != 0)
       throw DataError(concat("network input: expected square pictures whose side is a multiple of patch_size ",
                              options_.patch, ", got ", x.size(2), " x ", x.size(3), "."));
-  }
-
-  // Channels last inside a patch, unlike nn::unpatchify.
-  at::Tensor unpatchify(const at::Tensor& x_NLD, std::int64_t side) const {
-    const std::int64_t p = options_.patch, c = options_.out_channels;
-    return x_NLD.reshape({-1, side, side, p, p, c}).permute({0, 5, 1, 3, 2, 4}).reshape({-1, c, side * p, side * p});
   }
 
   DiTOptions options_;
@@ -171,8 +148,8 @@ class PublishedDiT : public Backbone {
 
 }  // namespace
 
-std::unique_ptr<Backbone> make_published_dit(PublishedConfig& config, NamedTensors tensors, const std::string& where) {
-  return std::make_unique<PublishedDiT>(read_dit_options(config), std::move(tensors), where);
+std::unique_ptr<Backbone> make_published_dit(PublishedConfig& config, PublishedSource source) {
+  return std::make_unique<PublishedDiT>(read_dit_options(config), std::move(source));
 }
 
 }  // namespace thaw::image

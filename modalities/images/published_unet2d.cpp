@@ -7,23 +7,12 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "modalities/images/published_blocks.h"
 #include "modalities/images/published_parts.h"
 
 namespace thaw::image {
 
 namespace {
-
-constexpr std::int64_t kMaxChannels = 1 << 16;
-constexpr std::int64_t kMaxLevels = 16;
-
-using Activation = at::Tensor (*)(const at::Tensor&);
-
-Activation activation_from_name(const std::string& name) {
-  if (name == "mish") return [](const at::Tensor& x) { return at::mish(x); };
-  if (name == "gelu") return [](const at::Tensor& x) { return at::gelu(x); };
-  if (name == "relu") return [](const at::Tensor& x) { return at::relu(x); };
-  return [](const at::Tensor& x) { return at::silu(x); };
-}
 
 struct UNetOptions {
   std::int64_t in_channels, out_channels;
@@ -44,6 +33,11 @@ struct UNetOptions {
   double epsilon;
   bool scales_and_shifts;
   std::int64_t num_classes;
+
+  ResnetOptions resnet(double out_scale = 1.0) const {
+    return {embedding, groups, epsilon, activation, scales_and_shifts, out_scale};
+  }
+  SpatialAttentionOptions attention(double out_scale = 1.0) const { return {head_width, epsilon, out_scale}; }
 };
 
 // UNetResDownBlock2D is an old name of DownBlock2D.
@@ -60,7 +54,7 @@ std::vector<std::string> read_block_types(PublishedConfig& config, const std::st
 }
 
 void read_levels(PublishedConfig& config, UNetOptions& options) {
-  options.widths = config.integers("block_out_channels", {224, 448, 672, 896}, 1, kMaxChannels);
+  options.widths = config.integers("block_out_channels", {224, 448, 672, 896}, 1, kMaxPublishedChannels);
   options.down_types = read_block_types(config, "down_block_types",
                                         {"DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"},
                                         "DownBlock2D", "AttnDownBlock2D");
@@ -68,8 +62,8 @@ void read_levels(PublishedConfig& config, UNetOptions& options) {
       read_block_types(config, "up_block_types", {"AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"},
                        "UpBlock2D", "AttnUpBlock2D");
   const std::size_t levels = options.widths.size();
-  if (levels < 1 || levels > kMaxLevels)
-    config.fail("block_out_channels", concat("expected 1 to ", kMaxLevels, " levels, got ", levels, "."));
+  if (levels < 1 || levels > kMaxPublishedLevels)
+    config.fail("block_out_channels", concat("expected 1 to ", kMaxPublishedLevels, " levels, got ", levels, "."));
   if (options.down_types.size() != levels)
     config.fail("down_block_types", concat("expected ", levels, " blocks, one a level of block_out_channels, got ",
                                            options.down_types.size(), "."));
@@ -85,7 +79,8 @@ void read_embeddings(PublishedConfig& config, UNetOptions& options) {
   if (static_cast<double>(options.time.features / 2) == options.time.frequency_shift)
     config.fail("freq_shift",
                 concat("divides by zero: half of block_out_channels[0] is ", options.time.features / 2, "."));
-  const std::int64_t given = config.integer_or_null("time_embedding_dim", std::nullopt, 0, kMaxChannels).value_or(0);
+  const std::int64_t given =
+      config.integer_or_null("time_embedding_dim", std::nullopt, 0, kMaxPublishedChannels).value_or(0);
   options.embedding = given > 0 ? given : 4 * options.widths[0];
   config.choice("class_embed_type", "null", {"null"});
   options.num_classes = config.integer_or_null("num_class_embeds", std::nullopt, 1, 1 << 24).value_or(0);
@@ -95,8 +90,8 @@ UNetOptions read_unet_options(PublishedConfig& config) {
   UNetOptions options{};
   // The network is convolutional: its size, and what only training or a learned time embedding uses, change nothing.
   for (const char* key : {"sample_size", "dropout", "num_train_timesteps"}) config.accept(key);
-  options.in_channels = config.integer("in_channels", 3, 1, kMaxChannels);
-  options.out_channels = config.integer("out_channels", 3, 1, kMaxChannels);
+  options.in_channels = config.integer("in_channels", 3, 1, kMaxPublishedChannels);
+  options.out_channels = config.integer("out_channels", 3, 1, kMaxPublishedChannels);
   options.is_centred = config.boolean("center_input_sample", false);
   read_levels(config, options);
   read_embeddings(config, options);
@@ -107,100 +102,17 @@ UNetOptions read_unet_options(PublishedConfig& config) {
   options.downsample_padding = config.integer("downsample_padding", 1, 0, 1);
   options.downsamples_in_resnet = config.choice("downsample_type", "conv", {"conv", "resnet", "null"}) == "resnet";
   options.upsamples_in_resnet = config.choice("upsample_type", "conv", {"conv", "resnet", "null"}) == "resnet";
-  options.activation = activation_from_name(config.choice("act_fn", "silu", {"silu", "swish", "mish", "gelu", "relu"}));
-  options.head_width = config.integer_or_null("attention_head_dim", 8, 1, kMaxChannels);
-  options.groups = config.integer("norm_num_groups", 32, 1, kMaxChannels);
+  options.activation = activation_from_name(config.choice("act_fn", "silu", activation_names()));
+  options.head_width = config.integer_or_null("attention_head_dim", 8, 1, kMaxPublishedChannels);
+  options.groups = config.integer("norm_num_groups", 32, 1, kMaxPublishedChannels);
   options.epsilon = config.number("norm_eps", 1e-5, 0.0, 1.0);
   options.scales_and_shifts =
       config.choice("resnet_time_scale_shift", "default", {"default", "scale_shift"}) == "scale_shift";
-  options.middle_groups = config.integer_or_null("attn_norm_num_groups", std::nullopt, 1, kMaxChannels);
+  options.middle_groups = config.integer_or_null("attn_norm_num_groups", std::nullopt, 1, kMaxPublishedChannels);
   if (!options.middle_groups && !options.scales_and_shifts) options.middle_groups = options.groups;
   config.refuse_unread();
   return options;
 }
-
-/// ResnetBlock2D; the time scales and shifts the second norm, or is added before it.
-struct Resnet {
-  nn::GroupNorm norm1, norm2;
-  nn::Conv2d conv1, conv2;
-  std::optional<nn::Conv2d> shortcut;
-  nn::Linear time;
-  Activation activation;
-  bool scales_and_shifts;
-  double out_scale;
-  enum class Size { kSame, kHalf, kDouble } size;
-
-  Resnet(PublishedWeights& weights, const std::string& name, const UNetOptions& options, std::int64_t in,
-         std::int64_t out, Size size_ = Size::kSame, double out_scale_ = 1.0)
-      : activation(options.activation),
-        scales_and_shifts(options.scales_and_shifts),
-        out_scale(out_scale_),
-        size(size_) {
-    norm1 = weights.group_norm(name + ".norm1", in, options.groups, options.epsilon);
-    conv1 = weights.conv(name + ".conv1", in, out, 3, 1, 1);
-    time = weights.linear(name + ".time_emb_proj", options.embedding, scales_and_shifts ? 2 * out : out);
-    norm2 = weights.group_norm(name + ".norm2", out, options.groups, options.epsilon);
-    conv2 = weights.conv(name + ".conv2", out, out, 3, 1, 1);
-    if (in != out) shortcut = weights.conv(name + ".conv_shortcut", in, out, 1);
-  }
-
-  at::Tensor resize(const at::Tensor& x_NCHW) const {
-    if (size == Size::kHalf) return at::avg_pool2d(x_NCHW, 2, 2);
-    if (size == Size::kDouble) return at::upsample_nearest2d(x_NCHW, {2 * x_NCHW.size(2), 2 * x_NCHW.size(3)});
-    return x_NCHW;
-  }
-
-  at::Tensor operator()(const at::Tensor& x_NCHW, const at::Tensor& embedding_ND) const {
-    at::Tensor h = conv1(resize(activation(norm1(x_NCHW))));
-    const at::Tensor t_NC11 = time(activation(embedding_ND)).unsqueeze(2).unsqueeze(3);
-    if (scales_and_shifts) {
-      const auto scale_and_shift = t_NC11.chunk(2, 1);
-      h = norm2(h) * (scale_and_shift[0] + 1) + scale_and_shift[1];
-    } else {
-      h = norm2(h + t_NC11);
-    }
-    h = conv2(activation(h));
-    const at::Tensor x = resize(x_NCHW);
-    return ((shortcut ? (*shortcut)(x) : x) + h) / out_scale;
-  }
-};
-
-/// Attention over positions with its residual.
-struct SpatialAttention {
-  std::optional<nn::GroupNorm> norm;
-  nn::Linear query, key, value, project;
-  std::int64_t heads;
-  double out_scale;
-
-  SpatialAttention(PublishedWeights& weights, const std::string& name, const UNetOptions& options,
-                   std::int64_t channels, std::optional<std::int64_t> groups, double out_scale_ = 1.0)
-      : out_scale(out_scale_) {
-    const std::int64_t head_width = options.head_width.value_or(channels);
-    heads = channels / head_width;
-    if (heads < 1)
-      throw DataError(concat("config.json: attention_head_dim: ", head_width, " is wider than the ", channels,
-                             " channels of \"", name, "\"."));
-    const std::int64_t inner = heads * head_width;
-    if (groups) norm = weights.group_norm(name + ".group_norm", channels, *groups, options.epsilon);
-    query = weights.linear(name + ".to_q", channels, inner);
-    key = weights.linear(name + ".to_k", channels, inner);
-    value = weights.linear(name + ".to_v", channels, inner);
-    project = weights.linear(name + ".to_out.0", inner, channels);
-  }
-
-  at::Tensor operator()(const at::Tensor& x_NCHW) const {
-    const std::int64_t n = x_NCHW.size(0), c = x_NCHW.size(1), l = x_NCHW.size(2) * x_NCHW.size(3);
-    at::Tensor h_NCL = x_NCHW.reshape({n, c, l});
-    if (norm) h_NCL = (*norm)(h_NCL);
-    const at::Tensor h_NLC = h_NCL.transpose(1, 2);
-    const auto split = [&](const at::Tensor& y_NLD) {
-      return y_NLD.reshape({n, l, heads, y_NLD.size(2) / heads}).transpose(1, 2);
-    };
-    const at::Tensor mixed_NhLD = nn::attention(split(query(h_NLC)), split(key(h_NLC)), split(value(h_NLC)));
-    const at::Tensor out_NLC = project(mixed_NhLD.transpose(1, 2).reshape({n, l, -1}));
-    return (out_NLC.transpose(1, 2).reshape(x_NCHW.sizes()) + x_NCHW) / out_scale;
-  }
-};
 
 struct Level {
   std::vector<Resnet> resnets;
@@ -215,12 +127,13 @@ Level make_down_level(PublishedWeights& weights, const UNetOptions& options, std
   const bool attends = options.down_types[index] == "AttnDownBlock2D";
   Level level;
   for (std::int64_t i = 0; i < options.layers; ++i) {
-    level.resnets.emplace_back(weights, concat(name, "resnets.", i), options, i == 0 ? in : out, out);
-    if (attends) level.attentions.emplace_back(weights, concat(name, "attentions.", i), options, out, options.groups);
+    level.resnets.emplace_back(weights, concat(name, "resnets.", i), options.resnet(), i == 0 ? in : out, out);
+    if (attends)
+      level.attentions.emplace_back(weights, concat(name, "attentions.", i), options.attention(), out, options.groups);
   }
   if (index + 1 == options.widths.size()) return level;
   if (attends && options.downsamples_in_resnet)
-    level.resample_resnet.emplace(weights, name + "downsamplers.0", options, out, out, Resnet::Size::kHalf);
+    level.resample_resnet.emplace(weights, name + "downsamplers.0", options.resnet(), out, out, Resnet::Size::kHalf);
   else
     level.resample_conv = weights.conv(name + "downsamplers.0.conv", out, out, 3, 2, options.downsample_padding);
   return level;
@@ -236,12 +149,14 @@ Level make_up_level(PublishedWeights& weights, const UNetOptions& options, std::
   Level level;
   for (std::int64_t i = 0; i <= options.layers; ++i) {
     const std::int64_t skip = i == options.layers ? next : out;
-    level.resnets.emplace_back(weights, concat(name, "resnets.", i), options, (i == 0 ? before : out) + skip, out);
-    if (attends) level.attentions.emplace_back(weights, concat(name, "attentions.", i), options, out, options.groups);
+    level.resnets.emplace_back(weights, concat(name, "resnets.", i), options.resnet(), (i == 0 ? before : out) + skip,
+                               out);
+    if (attends)
+      level.attentions.emplace_back(weights, concat(name, "attentions.", i), options.attention(), out, options.groups);
   }
   if (index == last) return level;
   if (attends && options.upsamples_in_resnet)
-    level.resample_resnet.emplace(weights, name + "upsamplers.0", options, out, out, Resnet::Size::kDouble);
+    level.resample_resnet.emplace(weights, name + "upsamplers.0", options.resnet(), out, out, Resnet::Size::kDouble);
   else
     level.resample_conv = weights.conv(name + "upsamplers.0.conv", out, out, 3, 1, 1);
   return level;
@@ -249,9 +164,8 @@ Level make_up_level(PublishedWeights& weights, const UNetOptions& options, std::
 
 class PublishedUNet2d : public Backbone {
  public:
-  PublishedUNet2d(UNetOptions options, NamedTensors tensors, const std::string& where)
-      : options_(std::move(options)), parameters_(0) {
-    PublishedWeights weights(std::move(tensors), where, parameters_);
+  PublishedUNet2d(UNetOptions options, PublishedSource source) : options_(std::move(options)), parameters_(0) {
+    PublishedWeights weights(std::move(source), parameters_);
     in_ = weights.conv("conv_in", options_.in_channels, options_.widths[0], 3, 1, 1);
     time_ = PublishedTimeEmbedding(weights, "time_embedding", options_.time.features, options_.embedding);
     if (options_.num_classes > 0)
@@ -287,10 +201,10 @@ class PublishedUNet2d : public Backbone {
     const std::int64_t width = options_.widths.back();
     const double scale = options_.middle_scale;
     for (const char* name : {"mid_block.resnets.0", "mid_block.resnets.1"})
-      middle_.resnets.emplace_back(weights, name, options_, width, width, Resnet::Size::kSame, scale);
+      middle_.resnets.emplace_back(weights, name, options_.resnet(scale), width, width);
     if (options_.has_middle_attention)
-      middle_.attentions.emplace_back(weights, "mid_block.attentions.0", options_, width, options_.middle_groups,
-                                      scale);
+      middle_.attentions.emplace_back(weights, "mid_block.attentions.0", options_.attention(scale), width,
+                                      options_.middle_groups);
   }
 
   void expect_input(const at::Tensor& x, const at::Tensor& noise) const {
@@ -312,7 +226,7 @@ class PublishedUNet2d : public Backbone {
     if (level.resample_resnet)
       h = (*level.resample_resnet)(h, embedding_ND);
     else
-      h = (*level.resample_conv)(options_.downsample_padding == 0 ? at::constant_pad_nd(h, {0, 1, 0, 1}) : h);
+      h = downsample(*level.resample_conv, h);
     skips.push_back(h);
     return h;
   }
@@ -339,22 +253,11 @@ class PublishedUNet2d : public Backbone {
   nn::GroupNorm out_norm_;
 };
 
-// Checkpoints from before diffusers 0.15 name the projections of attention otherwise.
-void rename_old_attention(NamedTensors& tensors) {
-  const std::pair<std::string, std::string> names[] = {
-      {".query.", ".to_q."}, {".key.", ".to_k."}, {".value.", ".to_v."}, {".proj_attn.", ".to_out.0."}};
-  for (auto& [name, tensor] : tensors)
-    for (const auto& [before, now] : names)
-      if (const std::size_t at = name.find(before); at != std::string::npos && name.find("attentions.") < at)
-        name.replace(at, before.size(), now);
-}
-
 }  // namespace
 
-std::unique_ptr<Backbone> make_published_unet2d(PublishedConfig& config, NamedTensors tensors,
-                                                const std::string& where) {
-  rename_old_attention(tensors);
-  return std::make_unique<PublishedUNet2d>(read_unet_options(config), std::move(tensors), where);
+std::unique_ptr<Backbone> make_published_unet2d(PublishedConfig& config, PublishedSource source) {
+  rename_old_attention(source.tensors);
+  return std::make_unique<PublishedUNet2d>(read_unet_options(config), std::move(source));
 }
 
 }  // namespace thaw::image

@@ -11,38 +11,18 @@
 #include "experiments/forward.h"
 #include "modalities/images/published.h"
 #include "tests/catch.h"
+#include "tests/images/published_goldens.h"
 #include "tests/io/scratch.h"
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using thaw::testing::changed;
+using thaw::testing::golden;
+using thaw::testing::largest;
 using thaw::testing::Scratch;
+using thaw::testing::tensor_of;
 
 namespace {
-
-fs::path golden(const std::string& name) {
-  return fs::path(THAW_SOURCE_DIR) / "tests" / "golden" / name;
-}
-
-at::Tensor tensor_of(const fs::path& path, const std::string& name) {
-  for (const auto& [known, tensor] : thaw::load_tensors(path).tensors)
-    if (known == name) return tensor;
-  throw thaw::DataError(path.string() + ": has no " + name);
-}
-
-double largest(const at::Tensor& tensor) {
-  const at::Tensor value = tensor.abs().max().to(at::kDouble);
-  return *value.data_ptr<double>();
-}
-
-// The golden's configuration with one key changed, beside the golden's weights.
-fs::path changed(const fs::path& folder, const std::string& name, const std::string& key, const json& value) {
-  const char* weights = "diffusion_pytorch_model.safetensors";
-  if (!fs::exists(folder / weights)) fs::copy_file(golden(name) / weights, folder / weights);
-  json config = json::parse(thaw::read_file(golden(name) / "config.json"));
-  config[key] = value;
-  thaw::write_file(folder / "config.json", config.dump());
-  return folder;
-}
 
 std::string refusal(const fs::path& folder) {
   try {

@@ -255,3 +255,16 @@ CATCH_TEST_CASE("a folder is opened by the names checkpoints have", "[io][safete
   CATCH_CHECK_THROWS_AS(SafetensorsFile(scratch.folder()), DataError);
   CATCH_CHECK_THROWS_AS(SafetensorsFile(scratch.put("empty", "")), DataError);
 }
+
+CATCH_TEST_CASE("an index of another stem goes before the shards beside it", "[io][safetensors]") {
+  const Scratch scratch;
+  const std::array<float, 2> values{1, 2};
+  write_safetensors(scratch / "m.fp16-1.safetensors", {{"a", "F32", {2}, view_of(values)}});
+  write_safetensors(scratch / "m.fp16-2.safetensors", {{"b", "F32", {2}, view_of(values)}});
+  const std::string map = R"({"weight_map":{"a":"m.fp16-1.safetensors","b":"m.fp16-2.safetensors"}})";
+  CATCH_CHECK_THROWS_AS(open_safetensors(scratch.folder()), DataError);
+  scratch.put("m.fp16.safetensors.index.json", map);
+  CATCH_CHECK(open_safetensors(scratch.folder()).tensors().size() == 2);
+  scratch.put("m.safetensors.index.json", map);
+  CATCH_CHECK_THROWS_AS(open_safetensors(scratch.folder()), DataError);
+}

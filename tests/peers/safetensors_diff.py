@@ -3,7 +3,7 @@
 Usage: safetensors_diff.py CHECKER [COUNT]
 CHECKER is tests/peers/safetensors_check.cpp, built from the repository root with
   g++ -std=c++20 -O2 -I. tests/peers/safetensors_check.cpp core/io/{safetensors*,bytes,mapped_file,json_guard}.cpp \
-      core/base/{files,text}.cpp -lz -lxxhash -lboost_iostreams -o CHECKER
+      core/base/{files,text}.cpp -lz -lxxhash -o CHECKER
 The reference is the safetensors package (0.8.0). Our reader is stricter on purpose; a file that only we refuse passes when
 our reason is one of STRICTER. A file that only the reference refuses fails. Exit 1 on any other difference.
 """

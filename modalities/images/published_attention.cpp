@@ -1,0 +1,127 @@
+#include "modalities/images/published_attention.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+
+namespace thaw::image {
+
+namespace {
+
+// Fixed in the peer's code.
+constexpr double kTransformerNormEpsilon = 1e-6, kBlockNormEpsilon = 1e-5;
+
+}  // namespace
+
+at::Tensor attention_bias(const at::Tensor& mask_NT, at::ScalarType type) {
+  if (!mask_NT.defined()) return {};
+  return ((1 - mask_NT.to(type)) * -10000.0).unsqueeze(1).unsqueeze(1);
+}
+
+at::Tensor split_heads(const at::Tensor& x_NLD, std::int64_t heads) {
+  return x_NLD.reshape({x_NLD.size(0), x_NLD.size(1), heads, x_NLD.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor attend(const at::Tensor& q_NhLD, const at::Tensor& k_NhTD, const at::Tensor& v_NhTD,
+                  const at::Tensor& bias) {
+  at::Tensor mixed_NhLD;
+  if (!bias.defined()) {
+    mixed_NhLD = nn::attention(q_NhLD, k_NhTD, v_NhTD);
+  } else if (!q_NhLD._fw_grad(0).defined()) {
+    mixed_NhLD = at::scaled_dot_product_attention(q_NhLD, k_NhTD, v_NhTD, bias);
+  } else {
+    // The fused kernels have no forward-mode derivative.
+    const double scale = 1.0 / std::sqrt(static_cast<double>(q_NhLD.size(-1)));
+    mixed_NhLD = at::matmul(at::softmax(at::matmul(q_NhLD * scale, k_NhTD.transpose(-2, -1)) + bias, -1), v_NhTD);
+  }
+  return mixed_NhLD.transpose(1, 2).flatten(2);
+}
+
+CrossAttention::CrossAttention(PublishedWeights& weights, const std::string& name, const AttentionOptions& options)
+    : heads(options.heads), is_upcast(options.is_upcast) {
+  const std::int64_t inner = options.heads * options.head_width;
+  const std::int64_t source = options.text_features > 0 ? options.text_features : options.features;
+  query = weights.linear(name + ".to_q", options.features, inner, options.has_bias);
+  key = weights.linear(name + ".to_k", source, inner, options.has_bias);
+  value = weights.linear(name + ".to_v", source, inner, options.has_bias);
+  project = weights.linear(name + ".to_out.0", inner, options.features);
+}
+
+at::Tensor CrossAttention::operator()(const at::Tensor& x_NLD, const at::Tensor& source_NTD,
+                                      const at::Tensor& bias) const {
+  at::Tensor q = split_heads(query(x_NLD), heads), k = split_heads(key(source_NTD), heads),
+             v = split_heads(value(source_NTD), heads);
+  if (!is_upcast || q.scalar_type() == at::kFloat || q.scalar_type() == at::kDouble)
+    return project(attend(q, k, v, bias));
+  const at::Tensor wide =
+      attend(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), bias.defined() ? bias.to(at::kFloat) : at::Tensor());
+  return project(wide.to(q.scalar_type()));
+}
+
+FeedForward::FeedForward(PublishedWeights& weights, const std::string& name, std::int64_t features, Kind kind_)
+    : in(weights.linear(name + ".net.0.proj", features, (kind_ == Kind::kGeglu ? 8 : 4) * features)),
+      out(weights.linear(name + ".net.2", 4 * features, features)),
+      kind(kind_) {}
+
+at::Tensor FeedForward::operator()(const at::Tensor& x_NLD) const {
+  const at::Tensor h = in(x_NLD);
+  if (kind != Kind::kGeglu) return out(at::gelu(h, kind == Kind::kGelu ? "none" : "tanh"));
+  const auto value_and_gate = h.chunk(2, -1);
+  return out(value_and_gate[0] * at::gelu(value_and_gate[1]));
+}
+
+SpatialTransformer::Block::Block(PublishedWeights& weights, const std::string& name,
+                                 const SpatialTransformerOptions& options)
+    : norm1(weights.layer_norm(name + ".norm1", options.channels, true, kBlockNormEpsilon)),
+      norm2(weights.layer_norm(name + ".norm2", options.channels, true, kBlockNormEpsilon)),
+      norm3(weights.layer_norm(name + ".norm3", options.channels, true, kBlockNormEpsilon)),
+      attend(weights, name + ".attn1",
+             {options.channels, options.heads, options.channels / options.heads,
+              options.attends_to_text_only ? options.text_features : 0, false, options.is_upcast}),
+      attend_text(weights, name + ".attn2",
+                  {options.channels, options.heads, options.channels / options.heads, options.text_features, false,
+                   options.is_upcast}),
+      mlp(weights, name + ".ff", options.channels, FeedForward::Kind::kGeglu),
+      attends_to_text_only(options.attends_to_text_only) {}
+
+at::Tensor SpatialTransformer::Block::operator()(const at::Tensor& x_NLD, const AttentionContext& context) const {
+  const at::Tensor h = norm1(x_NLD);
+  at::Tensor x = attend(h, attends_to_text_only ? context.text_NTD : h, {}) + x_NLD;
+  x = attend_text(norm2(x), context.text_NTD, context.text_bias) + x;
+  return mlp(norm3(x)) + x;
+}
+
+SpatialTransformer::SpatialTransformer(PublishedWeights& weights, const std::string& name,
+                                       const SpatialTransformerOptions& options) {
+  const std::int64_t channels = options.channels;
+  if (channels % options.heads != 0)
+    throw DataError(concat("config.json: attention_head_dim: ", options.heads, " heads do not divide the ", channels,
+                           " channels of \"", name, "\"."));
+  norm_ = weights.group_norm(name + ".norm", channels, options.groups, kTransformerNormEpsilon);
+  if (options.has_linear_projection)
+    linear_in_ = weights.linear(name + ".proj_in", channels, channels);
+  else
+    conv_in_ = weights.conv(name + ".proj_in", channels, channels, 1);
+  for (std::int64_t i = 0; i < options.layers; ++i)
+    blocks_.emplace_back(weights, concat(name, ".transformer_blocks.", i), options);
+  if (options.has_linear_projection)
+    linear_out_ = weights.linear(name + ".proj_out", channels, channels);
+  else
+    conv_out_ = weights.conv(name + ".proj_out", channels, channels, 1);
+}
+
+at::Tensor SpatialTransformer::operator()(const at::Tensor& x_NCHW, const AttentionContext& context) const {
+  const auto to_tokens = [](const at::Tensor& y_NCHW) { return y_NCHW.flatten(2).transpose(1, 2); };
+  const auto to_picture = [&](const at::Tensor& y_NLD) {
+    return y_NLD.transpose(1, 2).reshape({x_NCHW.size(0), y_NLD.size(2), x_NCHW.size(2), x_NCHW.size(3)});
+  };
+  at::Tensor h = norm_(x_NCHW);
+  h = conv_in_ ? to_tokens((*conv_in_)(h)) : (*linear_in_)(to_tokens(h));
+  for (const Block& block : blocks_) h = block(h, context);
+  return (conv_out_ ? (*conv_out_)(to_picture(h).contiguous()) : to_picture((*linear_out_)(h))) + x_NCHW;
+}
+
+}  // namespace thaw::image
