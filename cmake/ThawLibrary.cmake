@@ -47,7 +47,7 @@ endfunction()
 
 # thaw_modality(name): modalities/<name> as thaw_<name>; experiments link it.
 function(thaw_modality name)
-  set(links thaw_core)
+  set(links thaw_core thaw_text)
   if(THAW_MEDIA)
     list(APPEND links thaw_media)
   endif()
