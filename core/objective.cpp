@@ -64,6 +64,10 @@ void expect_serves(const Objective& objective, const Model& model) {
         "learned.");
 }
 
+at::Tensor huber_of_samples(const at::Tensor& mean_square_N, double c) {
+  return (mean_square_N + c * c).sqrt() - c;
+}
+
 at::Tensor distance_of(const at::Tensor& error, Distance distance, double c) {
   const at::Tensor square = error.square();
   switch (distance) {

@@ -80,6 +80,10 @@ at::Tensor training_noise(const at::Tensor& x0, std::uint64_t seed, std::span<co
 enum class Distance { kSquared, kHuber, kPseudoHuber };
 at::Tensor distance_of(const at::Tensor& error, Distance distance, double c);
 
+/// sqrt(m + c^2) - c of mean squares m [N]: the pseudo-Huber distance of whole samples. Song and Dhariwal 2023, eq. 8,
+/// with the distance and their c over the root of the number of elements.
+at::Tensor huber_of_samples(const at::Tensor& mean_square_N, double c);
+
 struct DenoisingOptions {
   double condition_dropout = 0.0;
   double offset_noise = 0.0;        // deviation of a normal that all of a channel shares

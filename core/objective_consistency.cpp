@@ -163,9 +163,8 @@ class ConsistencyObjective : public Objective {
     return at::where(per_sample(is_clean, x) > 0.5, state, estimate);
   }
 
-  // squared: mean square. huber: sqrt(|d|^2 + c^2) - c with c = huber sqrt(number of elements), Song and Dhariwal 2023,
-  // eq. 8. Weights: output makes the network's own output count alike at every level (1 / |out|, squared for squares);
-  // step is 1 / (rho - rho'), the iCT's; uniform is 1.
+  // squared: mean square. Weights: output makes the network's own output count alike at every level (1 / |out|, squared
+  // for squares); step is 1 / (rho - rho'), the iCT's; uniform is 1.
   at::Tensor distance(const at::Tensor& difference, const Model& model, const std::vector<Level>& upper,
                       const std::vector<Level>& lower) const {
     const bool is_square = options_.distance == "squared";
@@ -181,11 +180,8 @@ class ConsistencyObjective : public Objective {
       weight.push_back(w);
     }
     const at::Tensor w = at::tensor(weight, at::kDouble).to(difference.device(), at::kFloat);
-    const at::Tensor flat = difference.flatten(1).to(at::kFloat);
-    if (is_square) return flat.square().mean(1) * w;
-    const auto size = static_cast<double>(flat.size(1));
-    const double c = options_.huber * std::sqrt(size);
-    return ((flat.square().sum(1) + c * c).sqrt() - c) / std::sqrt(size) * w;
+    const at::Tensor mean_square = difference.flatten(1).to(at::kFloat).square().mean(1);
+    return (is_square ? mean_square : huber_of_samples(mean_square, options_.huber)) * w;
   }
 
   ConsistencyOptions options_;

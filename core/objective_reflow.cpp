@@ -100,9 +100,8 @@ class DirectDistillation : public Objective {
     const Level start = noisiest(*model.parameterisation.schedule);
     const std::vector<Level> levels(static_cast<std::size_t>(eps.size(0)), start);
     const at::Tensor answer = estimate_x0(model, eps * start.sigma, levels, told);
-    // Pseudo-Huber over the whole sample, Song and Dhariwal 2023, eq. 8.
-    const at::Tensor flat = (answer - goal).flatten(1).to(at::kFloat);
-    const at::Tensor loss = (flat.square().mean(1) + options_.huber * options_.huber).sqrt() - options_.huber;
+    const at::Tensor mean_square = (answer - goal).flatten(1).to(at::kFloat).square().mean(1);
+    const at::Tensor loss = huber_of_samples(mean_square, options_.huber);
     return perceptual_.is_used() ? loss + options_.perceptual_weight * perceptual_(answer, goal) : loss;
   }
 

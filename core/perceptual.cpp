@@ -43,7 +43,7 @@ at::Tensor PerceptualDistance::operator()(const at::Tensor& a, const at::Tensor&
     const at::Tensor squares = (directions(of_a[i]) - directions(of_b[i])).square().sum(1);  // [N, positions ...]
     sum = sum + squares.flatten(1).mean(1);
   }
-  return (sum + kSmoothing * kSmoothing).sqrt() - kSmoothing;
+  return huber_of_samples(sum, kSmoothing);
 }
 
 }  // namespace thaw

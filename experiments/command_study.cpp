@@ -31,24 +31,33 @@ struct Part {
   std::uint64_t seed = 0;
   nlohmann::json compared;
   std::map<std::int64_t, double> floors;  // by number of samples
+  bool trained_for_judge = false, trained_for_features = false;
 };
 
 /// A configuration and what is changed in it.
 struct Variant {
   fs::path path;
-  std::vector<std::string> settings{};  // key=value
+  std::vector<std::string> own{};     // key=value
+  std::vector<std::string> common{};  // of all variants
+
+  std::vector<std::string> settings() const {
+    std::vector<std::string> all = own;
+    all.insert(all.end(), common.begin(), common.end());
+    return all;
+  }
 };
 
-// "digits guidance.scale=2"; the folder has no spaces.
+// "digits guidance.scale=2"
 std::string name_of(const Variant& variant) {
   std::string name = variant.path.stem().string();
-  for (const std::string& setting : variant.settings) name += " " + setting;
+  for (const std::string& setting : variant.own) name += " " + setting;
   return name;
 }
+// The same with what is common, without spaces.
 fs::path folder_of(const Variant& variant) {
-  std::string name = name_of(variant);
-  for (char& c : name)
-    if (c == ' ' || c == '/') c = '_';
+  std::string name = variant.path.stem().string();
+  for (const std::string& setting : variant.settings()) name += "_" + setting;
+  std::replace(name.begin(), name.end(), '/', '_');
   return fs::path("runs") / name;
 }
 
@@ -59,9 +68,9 @@ Part run_part(const Variant& variant, const Catalog& catalog, const std::string&
   Config config = Config::load(variant.path);
   const bool is_trained_here = config.take_text("model").empty();
   std::unique_ptr<Experiment> own;
-  const LoadedModel loaded = is_trained_here ? LoadedModel{} : open_model(variant.path, catalog, variant.settings);
+  const LoadedModel loaded = is_trained_here ? LoadedModel{} : open_model(variant.path, catalog, variant.settings());
   if (is_trained_here) {
-    apply_overrides(config, variant.settings);
+    apply_overrides(config, variant.settings());
     own = std::make_unique<Experiment>(std::move(config), catalog);
     run_pipeline(*own, {folder, command, {"train", "compare"}});
     part.compared = parse_json_file(folder / "metrics.json", kMaxRecordBytes, kMaxRecordDepth)["compare"];
@@ -77,6 +86,8 @@ Part run_part(const Variant& variant, const Catalog& catalog, const std::string&
   const nlohmann::json environment = parse_json_file(folder / "environment.json", kMaxRecordBytes, kMaxRecordDepth);
   part.device = environment["device"];
   part.commit = environment["commit"];
+  part.trained_for_judge = was_trained_with(experiment, experiment.evaluate().judge);
+  part.trained_for_features = was_trained_with(experiment, experiment.evaluate().features);
   const auto& metrics = experiment.evaluate().metrics;
   if (std::find(metrics.begin(), metrics.end(), "frechet") == metrics.end()) return part;
   Evaluator evaluator(experiment);
@@ -86,11 +97,11 @@ Part run_part(const Variant& variant, const Catalog& catalog, const std::string&
   return part;
 }
 
-std::string with_interval(const nlohmann::json& cell, const std::string& name, int digits) {
+std::string with_interval(const nlohmann::json& cell, const std::string& name, bool is_trained_for) {
   if (!cell.contains(name)) return "-";
-  return concat(format_short(cell[name].get<double>(), digits), " (",
-                format_short(cell[name + "_low"].get<double>(), digits), " - ",
-                format_short(cell[name + "_high"].get<double>(), digits), ")");
+  return concat(format_short(cell[name].get<double>(), 3), is_trained_for ? "\\* (" : " (",
+                format_short(cell[name + "_low"].get<double>(), 3), " - ",
+                format_short(cell[name + "_high"].get<double>(), 3), ")");
 }
 
 /// The smallest Frechet distance among the cells called a reference, by number of samples.
@@ -119,6 +130,9 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
                                : concat("Ratio: to the smallest distance of ", join(names, ", "),
                                         " at the same number of samples. "),
                  "Floor: the distance of as many real training examples.\n\n");
+  if (std::any_of(parts.begin(), parts.end(),
+                  [](const Part& part) { return part.trained_for_judge || part.trained_for_features; }))
+    text += "\\*: by a network that the configuration's own training used.\n\n";
   text += "| configuration | trained | sampler | evaluations | n | recognised | Frechet distance | floor | ratio |\n";
   text += "|---|---|---|---|---|---|---|---|---|\n";
   for (const Part& part : parts)
@@ -137,7 +151,8 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
       const auto reference = best.find(n);
       const bool has_ratio = reference != best.end() && cell.contains("frechet");
       text += concat(start, cell["evaluations_used"].get<std::int64_t>(), " | ", n, " | ",
-                     with_interval(cell, "class_agreement", 3), " | ", with_interval(cell, "frechet", 3), " | ",
+                     with_interval(cell, "class_agreement", part.trained_for_judge), " | ",
+                     with_interval(cell, "frechet", part.trained_for_features), " | ",
                      part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "-", " | ",
                      has_ratio ? format_short(cell["frechet"].get<double>() / reference->second, 3) : "-", " |\n");
     }
@@ -170,14 +185,16 @@ std::vector<Variant> variants_of(const CommandLine& line) {
   }
   for (const std::string& setting : line.settings) {
     const std::size_t equals = setting.find('=');
-    if (!setting.starts_with("each."))
-      throw ConfigError(concat("command line: unknown setting \"", setting, "\". Known: out, reference, each.KEY."));
+    if (!setting.starts_with("each.")) {
+      for (Variant& variant : variants) variant.common.push_back(setting);
+      continue;
+    }
     const std::string key = setting.substr(5, equals - 5);
     std::vector<Variant> more;
     for (const Variant& variant : variants)
       for (const std::string& value : values_of(setting, setting.substr(equals + 1))) {
         more.push_back(variant);
-        more.back().settings.push_back(concat(key, "=", value));
+        more.back().own.push_back(concat(key, "=", value));
       }
     variants = std::move(more);
   }

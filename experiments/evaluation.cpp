@@ -11,6 +11,7 @@
 #include "core/math/philox.h"
 #include "core/metrics/features.h"
 #include "core/metrics/frechet.h"
+#include "experiments/inputs.h"
 
 namespace thaw {
 
@@ -55,8 +56,9 @@ void expect_measurable(const Experiment& experiment) {
     if (experiment.is_classifier() && metric != "accuracy")
       section.fail("metrics", concat(metric, " measures samples, and a classifier gives none. Use accuracy."));
     if (!experiment.is_classifier() && metric == "accuracy")
-      section.fail("metrics", "accuracy measures a classifier, and this network is a denoiser. Use class_agreement or "
-                              "frechet.");
+      section.fail("metrics",
+                   "accuracy measures a classifier, and this network is a denoiser. Use class_agreement or "
+                   "frechet.");
     if (metric == "class_agreement" && experiment.data_spec().num_classes == 0)
       section.fail("metrics", "class_agreement needs classes, and the data has none.");
     if (metric != "class_agreement" && !experiment.held_out())
@@ -65,7 +67,17 @@ void expect_measurable(const Experiment& experiment) {
   }
 }
 
+bool was_trained_with(const Experiment& experiment, const std::string& network) {
+  const std::vector<std::filesystem::path> read = experiment.objective()->files();
+  const std::vector<std::filesystem::path> own = model_files(network);
+  return std::find_first_of(own.begin(), own.end(), read.begin(), read.end()) != own.end();
+}
+
 namespace {
+
+std::string named_network(const Experiment& experiment, const std::string& network) {
+  return was_trained_with(experiment, network) ? network + " (which the training used)" : network;
+}
 
 // Raw samples of the experiment must go through the network's own codec into its shape.
 void expect_fits(const Experiment& experiment, const LoadedModel& network, const char* key, const std::string& path) {
@@ -75,9 +87,10 @@ void expect_fits(const Experiment& experiment, const LoadedModel& network, const
   const at::Tensor raw = experiment.codec()->decode(at::zeros(shape));
   const std::vector<std::int64_t> found = network.experiment->codec()->encoded_shape(raw[0].sizes().vec());
   if (found != network.model.spec.shape)
-    experiment.config().section("evaluate").fail(
-        key, concat(path, " takes ", at::IntArrayRef(network.model.spec.shape), ", and the samples are ",
-                    at::IntArrayRef(found), "."));
+    experiment.config()
+        .section("evaluate")
+        .fail(key, concat(path, " takes ", at::IntArrayRef(network.model.spec.shape), ", and the samples are ",
+                          at::IntArrayRef(found), "."));
 }
 
 }  // namespace
@@ -94,8 +107,9 @@ Evaluator::Evaluator(const Experiment& experiment) : experiment_(experiment) {
     expect_fits(experiment, *judge_, "judge", evaluate.judge);
     const std::int64_t known = judge_->model.spec.num_classes, asked = experiment.data_spec().num_classes;
     if (known != asked)
-      experiment.config().section("evaluate").fail(
-          "judge", concat(evaluate.judge, " knows ", known, " classes, and the data has ", asked, "."));
+      experiment.config()
+          .section("evaluate")
+          .fail("judge", concat(evaluate.judge, " knows ", known, " classes, and the data has ", asked, "."));
   }
 }
 
@@ -129,20 +143,22 @@ nlohmann::json Evaluator::measure(const at::Tensor& raw, const std::vector<std::
     const auto right = named.eq(at::tensor(labels, at::kLong)).sum().item<std::int64_t>();
     result["class_agreement"] = static_cast<double>(right) / static_cast<double>(n);
     result["details"]["class_agreement"] =
-        proportion(right, n, concat("share recognised as the class asked for, by ", experiment_.evaluate().judge,
-                                    "; 95 % Wilson interval"));
+        proportion(right, n,
+                   concat("share recognised as the class asked for, by ",
+                          named_network(experiment_, experiment_.evaluate().judge), "; 95 % Wilson interval"));
   }
   if (wants("frechet")) {
     const at::Tensor own = features(raw);
     const Interval interval = frechet_interval(own, reference(), experiment_.seed());
     result["frechet"] = frechet_distance(own, reference());
-    result["details"]["frechet"] = {{"low", interval.low},
-                                    {"high", interval.high},
-                                    {"n", n},
-                                    {"protocol", concat("features of ", experiment_.evaluate().features, " against ",
-                                                        reference().size(0),
-                                                        " held-out examples; 95 % bootstrap interval over samples "
-                                                        "with the bias of resampling taken off")}};
+    result["details"]["frechet"] = {
+        {"low", interval.low},
+        {"high", interval.high},
+        {"n", n},
+        {"protocol", concat("features of ", named_network(experiment_, experiment_.evaluate().features), " against ",
+                            reference().size(0),
+                            " held-out examples; 95 % bootstrap interval over samples "
+                            "with the bias of resampling taken off")}};
   }
   return result;
 }

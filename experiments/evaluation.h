@@ -1,5 +1,5 @@
 #pragma once
-// What samples are worth, measured by networks that had no part in making them.
+// What samples are worth, measured by networks; where one had a part in making them, that is said.
 
 #include <nlohmann/json.hpp>
 
@@ -9,6 +9,10 @@ namespace thaw {
 
 /// Refuses metrics that this experiment cannot have, with the reason: ConfigError at evaluate.metrics. Opens data.
 void expect_measurable(const Experiment& experiment);
+
+/// Whether the objective of the samples' training reads the model directory `network`, as a perceptual distance does:
+/// figures of such a network are of what was trained for.
+bool was_trained_with(const Experiment& experiment, const std::string& network);
 
 /// Measures raw samples with the networks and reference data an experiment names.
 class Evaluator {

@@ -185,13 +185,8 @@ at::Tensor activate(const std::string& name, const at::Tensor& x) {
 
 at::Tensor attend(const at::Tensor& q_NLD, const at::Tensor& k_NLD, const at::Tensor& v_NLD, std::int64_t heads,
                   const at::Tensor& keep) {
-  const std::int64_t n = q_NLD.size(0), l = q_NLD.size(1), d = q_NLD.size(2);
-  const auto split = [&](const at::Tensor& y_NLD) { return y_NLD.reshape({n, l, heads, d / heads}).transpose(1, 2); };
-  std::optional<at::Tensor> mask;
-  if (keep.defined()) mask = keep;
-  return at::scaled_dot_product_attention(split(q_NLD), split(k_NLD), split(v_NLD), mask)
-      .transpose(1, 2)
-      .reshape({n, l, d});
+  const auto split = [&](const at::Tensor& y_NLD) { return nn::split_heads(y_NLD, heads); };
+  return nn::merge_heads(nn::attention(split(q_NLD), split(k_NLD), split(v_NLD), keep));
 }
 
 void expect_heads(const PublishedConfig& config, const char* key, std::int64_t features, std::int64_t heads) {

@@ -90,9 +90,7 @@ struct T5Layer {
   at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& bias) const {
     const std::int64_t n = x_NLD.size(0), l = x_NLD.size(1), width = options.heads * options.head_width;
     const at::Tensor h_NLD = root_mean_square_norm(x_NLD, norm1, options.epsilon);
-    const auto split = [&](const at::Tensor& y) {
-      return y.reshape({n, l, options.heads, options.head_width}).transpose(1, 2);
-    };
+    const auto split = [&](const at::Tensor& y) { return nn::split_heads(y, options.heads); };
     // Not divided by the root of the width: that is in the initial values of T5.
     const at::Tensor scores = at::matmul(split(query(h_NLD)), split(key(h_NLD)).transpose(2, 3)) + bias;
     const at::Tensor mixed = at::matmul(at::softmax(scores, -1), split(value(h_NLD)));

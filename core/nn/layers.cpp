@@ -93,16 +93,27 @@ at::Tensor NumberEmbedding::operator()(const at::Tensor& number_N) const {
   return embed2(at::silu(embed1(sinusoidal_embedding(number_N, {features}))));
 }
 
+at::Tensor split_heads(const at::Tensor& x_NLD, std::int64_t heads) {
+  return x_NLD.reshape({x_NLD.size(0), x_NLD.size(1), heads, x_NLD.size(2) / heads}).transpose(1, 2);
+}
+
+at::Tensor merge_heads(const at::Tensor& x_NhLD) {
+  return x_NhLD.transpose(1, 2).flatten(2);
+}
+
 at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD,
-                     const at::Tensor& keep) {
+                     const at::Tensor& mask) {
   // The fused kernels have no forward-mode derivative.
   if (!q_NhLD._fw_grad(0).defined())
     return at::scaled_dot_product_attention(q_NhLD, k_NhLD, v_NhLD,
-                                            keep.defined() ? std::optional(keep) : std::nullopt);
+                                            mask.defined() ? std::optional(mask) : std::nullopt);
   const double scale = 1.0 / std::sqrt(static_cast<double>(q_NhLD.size(-1)));
-  at::Tensor scores = at::matmul(q_NhLD * scale, k_NhLD.transpose(-2, -1));
-  if (keep.defined()) scores = scores.masked_fill(keep.logical_not(), -std::numeric_limits<double>::infinity());
-  return at::matmul(at::softmax(scores, -1), v_NhLD);
+  at::Tensor logits = at::matmul(q_NhLD * scale, k_NhLD.transpose(-2, -1));
+  if (mask.defined())
+    logits = mask.scalar_type() == at::kBool
+                 ? logits.masked_fill(mask.logical_not(), -std::numeric_limits<double>::infinity())
+                 : logits + mask;
+  return at::matmul(at::softmax(logits, -1), v_NhLD);
 }
 
 TextAttention::TextAttention(const Scope& scope, std::int64_t features, std::int64_t text_features, std::int64_t heads_)
@@ -117,14 +128,12 @@ at::Tensor TextAttention::operator()(const at::Tensor& x_NLD, const Told& told) 
   if (!told.text.defined() || told.text.dim() != 3 || told.text.size(0) != x_NLD.size(0) || told.text.size(2) != width)
     throw DataError(concat("text: expected [", x_NLD.size(0), ", tokens, ", width, "], got ",
                            told.text.defined() ? concat(told.text.sizes()) : std::string("none"), "."));
-  const auto split = [&](const at::Tensor& y_NLD) {
-    return y_NLD.reshape({y_NLD.size(0), y_NLD.size(1), heads, y_NLD.size(2) / heads}).transpose(1, 2);
-  };
   const auto kv = key_value(told.text).chunk(2, 2);
   const at::Tensor keep =
       told.text_mask.defined() ? told.text_mask.to(at::kBool).unsqueeze(1).unsqueeze(1) : at::Tensor();
-  const at::Tensor h_NhLD = attention(split(query(norm(x_NLD))), split(kv[0]), split(kv[1]), keep);
-  return x_NLD + project(h_NhLD.transpose(1, 2).reshape(x_NLD.sizes()));
+  const at::Tensor h_NhLD =
+      attention(split_heads(query(norm(x_NLD)), heads), split_heads(kv[0], heads), split_heads(kv[1], heads), keep);
+  return x_NLD + project(merge_heads(h_NhLD));
 }
 
 std::int64_t norm_groups(std::int64_t channels, std::int64_t wanted) {

@@ -89,9 +89,13 @@ struct Told {
   at::Tensor pooled{};     // [N, D]
 };
 
-/// Scaled dot-product attention, [N, heads, L, D] each. keep: bool [N, 1, 1, L] of the keys, or undefined for all.
+/// [N, L, heads D] -> [N, heads, L, D], and back.
+at::Tensor split_heads(const at::Tensor& x_NLD, std::int64_t heads);
+at::Tensor merge_heads(const at::Tensor& x_NhLD);
+/// Scaled dot-product attention, [N, heads, L, D] each. mask broadcasts to [N, heads, L, L]: bool keeps where it is
+/// true, numbers are added to the logits; undefined: none.
 at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD,
-                     const at::Tensor& keep = {});
+                     const at::Tensor& mask = {});
 
 /// Attention of states to a text, residual, zero at the start. Rombach et al. 2022 (LDM), section 3.3.
 struct TextAttention {

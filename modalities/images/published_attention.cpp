@@ -21,23 +21,9 @@ at::Tensor attention_bias(const at::Tensor& mask_NT, at::ScalarType type) {
   return ((1 - mask_NT.to(type)) * -10000.0).unsqueeze(1).unsqueeze(1);
 }
 
-at::Tensor split_heads(const at::Tensor& x_NLD, std::int64_t heads) {
-  return x_NLD.reshape({x_NLD.size(0), x_NLD.size(1), heads, x_NLD.size(2) / heads}).transpose(1, 2);
-}
-
 at::Tensor attend(const at::Tensor& q_NhLD, const at::Tensor& k_NhTD, const at::Tensor& v_NhTD,
                   const at::Tensor& bias) {
-  at::Tensor mixed_NhLD;
-  if (!bias.defined()) {
-    mixed_NhLD = nn::attention(q_NhLD, k_NhTD, v_NhTD);
-  } else if (!q_NhLD._fw_grad(0).defined()) {
-    mixed_NhLD = at::scaled_dot_product_attention(q_NhLD, k_NhTD, v_NhTD, bias);
-  } else {
-    // The fused kernels have no forward-mode derivative.
-    const double scale = 1.0 / std::sqrt(static_cast<double>(q_NhLD.size(-1)));
-    mixed_NhLD = at::matmul(at::softmax(at::matmul(q_NhLD * scale, k_NhTD.transpose(-2, -1)) + bias, -1), v_NhTD);
-  }
-  return mixed_NhLD.transpose(1, 2).flatten(2);
+  return nn::merge_heads(nn::attention(q_NhLD, k_NhTD, v_NhTD, bias));
 }
 
 CrossAttention::CrossAttention(PublishedWeights& weights, const std::string& name, const AttentionOptions& options)
@@ -52,8 +38,8 @@ CrossAttention::CrossAttention(PublishedWeights& weights, const std::string& nam
 
 at::Tensor CrossAttention::operator()(const at::Tensor& x_NLD, const at::Tensor& source_NTD,
                                       const at::Tensor& bias) const {
-  at::Tensor q = split_heads(query(x_NLD), heads), k = split_heads(key(source_NTD), heads),
-             v = split_heads(value(source_NTD), heads);
+  at::Tensor q = nn::split_heads(query(x_NLD), heads), k = nn::split_heads(key(source_NTD), heads),
+             v = nn::split_heads(value(source_NTD), heads);
   if (!is_upcast || q.scalar_type() == at::kFloat || q.scalar_type() == at::kDouble)
     return project(attend(q, k, v, bias));
   const at::Tensor wide =

@@ -77,7 +77,5 @@ class SpatialTransformer {
 /// Attention of [N, h, L, D] with a bias that may be undefined, in the layout [N, L, h D].
 at::Tensor attend(const at::Tensor& q_NhLD, const at::Tensor& k_NhTD, const at::Tensor& v_NhTD,
                   const at::Tensor& bias = {});
-/// [N, L, h D] -> [N, h, L, D]
-at::Tensor split_heads(const at::Tensor& x_NLD, std::int64_t heads);
 
 }  // namespace thaw::image

@@ -87,10 +87,8 @@ struct Block {
   }
 
   at::Tensor attend(const at::Tensor& h_NLD) const {
-    const std::int64_t n = h_NLD.size(0), l = h_NLD.size(1), d = h_NLD.size(2);
-    const auto split = [&](const at::Tensor& y_NLD) { return y_NLD.reshape({n, l, heads, d / heads}).transpose(1, 2); };
-    const at::Tensor mixed_NhLD = nn::attention(split(query(h_NLD)), split(key(h_NLD)), split(value(h_NLD)));
-    return project(mixed_NhLD.transpose(1, 2).reshape({n, l, d}));
+    const auto split = [&](const at::Tensor& y_NLD) { return nn::split_heads(y_NLD, heads); };
+    return project(nn::merge_heads(nn::attention(split(query(h_NLD)), split(key(h_NLD)), split(value(h_NLD)))));
   }
 
   at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& t_ND, const at::Tensor& label_N) const {

@@ -54,7 +54,8 @@ HeadProjection::HeadProjection(PublishedWeights& weights, const Names& names, st
 }
 
 HeadProjection::Heads HeadProjection::operator()(const at::Tensor& x_NLD) const {
-  Heads out{split_heads(query(x_NLD), heads), split_heads(key(x_NLD), heads), split_heads(value(x_NLD), heads)};
+  Heads out{nn::split_heads(query(x_NLD), heads), nn::split_heads(key(x_NLD), heads),
+            nn::split_heads(value(x_NLD), heads)};
   if (!query_norm.weight.defined()) return out;
   return {query_norm(out.q_NhLD), key_norm(out.k_NhLD), out.v_NhLD};
 }

@@ -233,7 +233,7 @@ CATCH_TEST_CASE("few-step objectives learn the flow of Gaussian data", "[core][f
       {"mean_flow", "{teacher: exact, share_same: 0.0, norm_power: 0.0}", "flow", kVelocity, true, 12000, 256, 5e-3,
        1e-3},
       {"mean_flow", "{teacher: exact, share_same: 0.3, norm_power: 0.0}", "cosine", kV, true, 24000, 256, 5e-3, 5e-3},
-      {"shortcut", "{share: 0.5, finest: 5}", "flow", kVelocity, true, 12000, 256, 5e-3, 2e-3},
+      {"shortcut", "{share: 0.5, finest: 5}", "flow", kVelocity, true, 12000, 1024, 5e-3, 1e-3},
       {"progressive_distillation", "{teacher: exact, first_steps: 256, last_steps: 1}", "cosine", kV, false, 4000, 256,
        5e-3, 2e-2},
   };

@@ -197,3 +197,34 @@ CATCH_TEST_CASE("a study lays its sections over the model it names", "[experimen
   CATCH_CHECK(refused.code == 2);
   CATCH_CHECK(refused.err.find("etta") != std::string::npos);
 }
+
+CATCH_TEST_CASE("a study makes one table of all variants and says which network was trained for",
+                "[experiments][compare]") {
+  const Scratch scratch("study_table");
+  const std::string folder = scratch / "";
+  write_file(scratch / "few.yaml",
+             "model: models/digits-fewstep\n"
+             "compare: {samplers: [consistency], evaluations: [1], n: 6}\n"
+             "evaluate: {metrics: [class_agreement]}\n");
+  const std::string there = "ln -sfn \"$PWD\"/models \"$PWD\"/data " + folder + " && cd " + folder + " &&";
+  const Outcome outcome =
+      run_program("study few.yaml each.evaluate.judge=[models/digit_judge,models/scene_judge] compare.n=4 out=page.md",
+                  scratch, there);
+  CATCH_CAPTURE(outcome.err);
+  CATCH_REQUIRE(outcome.code == 0);
+  const std::string page = read_file(scratch / "page.md");
+  CATCH_CAPTURE(page);
+  const std::size_t own = page.find("| few evaluate.judge=models/digit_judge |");
+  const std::size_t other = page.find("| few evaluate.judge=models/scene_judge |");
+  CATCH_REQUIRE(own < other);
+  CATCH_REQUIRE(other != std::string::npos);
+  CATCH_CHECK(page.substr(own, other - own).find("| 4 | ") != std::string::npos);
+  CATCH_CHECK(page.substr(own, other - own).find("\\*") != std::string::npos);
+  CATCH_CHECK(page.substr(other).find("\\*") == std::string::npos);
+  const Outcome unknown = run_program("study few.yaml reference=many out=other.md", scratch, there);
+  CATCH_CHECK(unknown.code == 2);
+  CATCH_CHECK(unknown.err.find("reference: many is none of few") != std::string::npos);
+  const Outcome wrong = run_program("study few.yaml compare.m=4 out=other.md", scratch, there);
+  CATCH_CHECK(wrong.code == 2);
+  CATCH_CHECK(!std::filesystem::exists(scratch / "other.md"));
+}
