@@ -36,8 +36,8 @@ class Backbone {
   virtual bool takes_target() const { return false; }
   /// True when forward reads condition["guidance"] [N], the scale of guidance its answer shall have (1: none).
   virtual bool takes_guidance() const { return false; }
-  /// True when forward reads condition["estimate"], of x's shape: an earlier x0 estimate of the same trajectory, zeros or
-  /// absent for none (Chen et al. 2023, Analog Bits).
+  /// True when forward reads condition["estimate"], of x's shape: an earlier x0 estimate of the same trajectory, zeros
+  /// or absent for none (Chen et al. 2023, Analog Bits).
   virtual bool takes_estimate() const { return false; }
   /// Number of layers that can be perturbed, see Perturbation; 0: none.
   virtual std::int64_t attention_layers() const { return 0; }

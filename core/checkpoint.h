@@ -59,7 +59,8 @@ void save_snapshot(const std::filesystem::path& folder, std::int64_t step, const
 std::vector<Snapshot> snapshots_in(const std::filesystem::path& folder);
 
 /// folder/step_0000100<suffix>.
-std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step, const std::string& suffix);
+std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step,
+                                      const std::string& suffix);
 /// Keeps the newest `count`.
 void prune_checkpoints(const std::filesystem::path& folder, std::size_t count);
 

@@ -8,9 +8,9 @@
 
 namespace thaw {
 
-/// "label" int64 [N] (the number of classes is the null label), "caption" uint8 [N, B] (core/caption.h; the empty text is
-/// null), "text", "text_mask", "pooled" of text encoders ... later first frames, partial clouds.
-/// An absent name means the network is not conditioned on it.
+/// "label" int64 [N] (the number of classes is the null label), "caption" uint8 [N, B] (core/caption.h; the empty text
+/// is null), "text", "text_mask", "pooled" of text encoders ... later first frames, partial clouds. An absent name
+/// means the network is not conditioned on it.
 using Condition = std::map<std::string, at::Tensor>;
 
 }  // namespace thaw

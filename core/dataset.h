@@ -49,8 +49,8 @@ using CodecPtr = std::shared_ptr<const Codec>;
 using CodecRegistry = Registry<CodecPtr>;
 
 struct Batch {
-  at::Tensor data;               // raw, [N, ...]
-  Condition condition{};         // [N, ...]
+  at::Tensor data;                 // raw, [N, ...]
+  Condition condition{};           // [N, ...]
   std::uint64_t first_sample = 0;  // position of its first example in the whole training
 };
 

@@ -18,7 +18,8 @@ namespace thaw {
 namespace {
 
 std::string open_cuda() {
-  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr) return "no NVIDIA driver (libcuda.so.1) on this machine";
+  if (dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL) == nullptr)
+    return "no NVIDIA driver (libcuda.so.1) on this machine";
   if (dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) == nullptr)
     return concat("libtorch's CUDA part cannot be opened: ", dlerror());
   return "";
@@ -41,7 +42,9 @@ void init_devices() {
   static_cast<void>(is_done);
 }
 
-const std::string& cuda_problem() { return problem(); }
+const std::string& cuda_problem() {
+  return problem();
+}
 
 c10::Device device_from_name(const std::string& name) {
   init_devices();

@@ -4,8 +4,8 @@
 
 #include <ATen/ATen.h>
 
-#include "core/base/text.h"
 #include "core/analytic.h"
+#include "core/base/text.h"
 
 namespace thaw {
 
@@ -15,7 +15,10 @@ namespace {
 class GaussianMixture : public Backbone {
  public:
   GaussianMixture(std::vector<double> weights, std::vector<double> means, std::vector<double> stds, DataSpec spec)
-      : weights_(std::move(weights)), means_(std::move(means)), stds_(std::move(stds)), spec_(std::move(spec)),
+      : weights_(std::move(weights)),
+        means_(std::move(means)),
+        stds_(std::move(stds)),
+        spec_(std::move(spec)),
         parameters_(0) {}
 
   at::Tensor forward(const at::Tensor&, const at::Tensor&, const Condition&) const override {
@@ -51,8 +54,8 @@ std::unique_ptr<Backbone> make_gaussian_mixture(const Settings& settings, const 
   const auto& stds = settings.numbers("stds");
   if (weights.empty()) settings.fail("weights", "needs one number a component.");
   if (means.size() != weights.size() || stds.size() != weights.size())
-    settings.fail("means", concat("weights, means and stds must have one number a component each, got ",
-                                  weights.size(), ", ", means.size(), " and ", stds.size(), "."));
+    settings.fail("means", concat("weights, means and stds must have one number a component each, got ", weights.size(),
+                                  ", ", means.size(), " and ", stds.size(), "."));
   double total = 0.0;
   for (const double weight : weights) total += weight;
   std::vector<double> shares;

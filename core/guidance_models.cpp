@@ -49,7 +49,8 @@ Guidance make_autoguidance(const Settings& settings, const GuidanceParts& parts,
   return [=](Denoiser denoiser, const GuidedRun& run) -> Denoiser {
     const auto model = open();
     if (dynamic_cast<const Classifier*>(model->backbone.get()) != nullptr)
-      settings.fail("model", concat(settings.text("model"), " is a classifier. Use guidance classifier, or a denoiser."));
+      settings.fail("model",
+                    concat(settings.text("model"), " is a classifier. Use guidance classifier, or a denoiser."));
     expect_same_shape(settings, *model, run);
     Condition condition;
     if (model->spec.num_classes > 0) condition = run.condition;

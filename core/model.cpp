@@ -100,39 +100,39 @@ Denoiser Model::denoiser(Condition condition) const {
   const Denoiser exact = [this](const Latent& x, const Query& query) {
     return Outputs(query.branches.size(), Latent::of(backbone->exact_x0(x.main(), query.at)));
   };
-  return with_perturbed_branch([=, this, condition = std::move(condition), null = std::move(null)](
-                                   const Latent& x, const Query& query) {
-    const c10::AutoGradMode gradients(query.wanted.gradient);
-    const std::vector<Level> lanes = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
-    if (backbone->exact_x0(x.main().narrow(0, 0, 1), lanes.front()).defined())
-      return query.lanes.empty() ? exact(x, query) : ask_by_lane(exact, x, query);
-    const std::int64_t n = x.batch(), branches = static_cast<std::int64_t>(query.branches.size());
-    Condition joined;
-    for (const auto& [name, tensor] : condition) {
-      std::vector<at::Tensor> parts;
-      for (const Branch branch : query.branches)
-        parts.insert(parts.end(), lanes.size(),
-                     branch == Branch::kConditional     ? tensor
-                     : branch == Branch::kUnconditional ? null.at(name)
-                                                        : query.negative->at(name));
-      joined[name] = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
-    }
-    if (query.guidance)
-      joined["guidance"] =
-          at::full({n * branches}, *query.guidance, at::TensorOptions(device).dtype(weight_type(precision)));
-    const at::Tensor batch =
-        branches == 1 ? x.main() : at::cat(std::vector<at::Tensor>(query.branches.size(), x.main()), 0);
-    std::vector<Level> levels;
-    for (std::int64_t i = 0; i < n * branches; ++i)
-      levels.push_back(lanes[static_cast<std::size_t>(i % n) * lanes.size() / static_cast<std::size_t>(n)]);
-    const std::vector<Level> targets(query.target ? levels.size() : 0, query.target.value_or(Level{}));
-    const at::Tensor f = output(batch, levels, joined, targets).to(x.main().scalar_type());
-    Outputs outputs;
-    for (std::int64_t b = 0; b < branches; ++b)
-      outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n}, lanes.size(),
-                                 query.wanted.affine));
-    return outputs;
-  });
+  return with_perturbed_branch(
+      [=, this, condition = std::move(condition), null = std::move(null)](const Latent& x, const Query& query) {
+        const c10::AutoGradMode gradients(query.wanted.gradient);
+        const std::vector<Level> lanes = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
+        if (backbone->exact_x0(x.main().narrow(0, 0, 1), lanes.front()).defined())
+          return query.lanes.empty() ? exact(x, query) : ask_by_lane(exact, x, query);
+        const std::int64_t n = x.batch(), branches = static_cast<std::int64_t>(query.branches.size());
+        Condition joined;
+        for (const auto& [name, tensor] : condition) {
+          std::vector<at::Tensor> parts;
+          for (const Branch branch : query.branches)
+            parts.insert(parts.end(), lanes.size(),
+                         branch == Branch::kConditional     ? tensor
+                         : branch == Branch::kUnconditional ? null.at(name)
+                                                            : query.negative->at(name));
+          joined[name] = parts.size() == 1 ? parts.front() : at::cat(parts, 0);
+        }
+        if (query.guidance)
+          joined["guidance"] =
+              at::full({n * branches}, *query.guidance, at::TensorOptions(device).dtype(weight_type(precision)));
+        const at::Tensor batch =
+            branches == 1 ? x.main() : at::cat(std::vector<at::Tensor>(query.branches.size(), x.main()), 0);
+        std::vector<Level> levels;
+        for (std::int64_t i = 0; i < n * branches; ++i)
+          levels.push_back(lanes[static_cast<std::size_t>(i % n) * lanes.size() / static_cast<std::size_t>(n)]);
+        const std::vector<Level> targets(query.target ? levels.size() : 0, query.target.value_or(Level{}));
+        const at::Tensor f = output(batch, levels, joined, targets).to(x.main().scalar_type());
+        Outputs outputs;
+        for (std::int64_t b = 0; b < branches; ++b)
+          outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n},
+                                     lanes.size(), query.wanted.affine));
+        return outputs;
+      });
 }
 
 Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,

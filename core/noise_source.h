@@ -16,8 +16,9 @@
 namespace thaw {
 
 /// Where a plan's path draws come from.
-///   kBrownian     one Brownian motion a sample: runs of 20 and 40 steps see the same path. About twenty normals a number.
-///   kIndependent  one normal for each interval of the plan's own: the same distribution (overlapping draws keep their
+///   kBrownian     one Brownian motion a sample: runs of 20 and 40 steps see the same path. About twenty normals a
+///   number. kIndependent  one normal for each interval of the plan's own: the same distribution (overlapping draws
+///   keep their
 ///                 covariance), but another number of steps sees unrelated noise
 enum class PathKind { kBrownian, kIndependent };
 

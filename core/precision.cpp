@@ -17,9 +17,12 @@ Precision precision_from_name(const std::string& name, const c10::Device& device
 
 std::string precision_name(Precision precision) {
   switch (precision) {
-    case Precision::kFloat32: return "float32";
-    case Precision::kBfloat16: return "bfloat16";
-    case Precision::kFloat64: return "float64";
+    case Precision::kFloat32:
+      return "float32";
+    case Precision::kBfloat16:
+      return "bfloat16";
+    case Precision::kFloat64:
+      return "float64";
   }
   return "";
 }

@@ -35,13 +35,12 @@ Kind kind_of(std::string plural, const R& registry) {
 }  // namespace
 
 std::vector<Kind> kinds(const Catalog& catalog) {
-  return {kind_of("backbones", catalog.backbones),   kind_of("codecs", catalog.codecs),
-          kind_of("datasets", catalog.datasets),     kind_of("grids", catalog.grids),
-          kind_of("guidance", catalog.guidance),     kind_of("level_samplers", catalog.level_samplers),
-          kind_of("measurements", catalog.measurements),
-          kind_of("objectives", catalog.objectives), kind_of("samplers", catalog.samplers),
-          kind_of("schedules", catalog.schedules),   kind_of("thresholdings", catalog.thresholdings),
-          kind_of("weightings", catalog.weightings)};
+  return {kind_of("backbones", catalog.backbones),         kind_of("codecs", catalog.codecs),
+          kind_of("datasets", catalog.datasets),           kind_of("grids", catalog.grids),
+          kind_of("guidance", catalog.guidance),           kind_of("level_samplers", catalog.level_samplers),
+          kind_of("measurements", catalog.measurements),   kind_of("objectives", catalog.objectives),
+          kind_of("samplers", catalog.samplers),           kind_of("schedules", catalog.schedules),
+          kind_of("thresholdings", catalog.thresholdings), kind_of("weightings", catalog.weightings)};
 }
 
 }  // namespace thaw

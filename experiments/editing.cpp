@@ -25,8 +25,8 @@ at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t co
 }
 
 Hook keep_known(at::Tensor known, at::Tensor mask, NoiseSource& noise) {
-  return [known = std::move(known), mask = std::move(mask), &noise,
-          marks = std::make_shared<std::uint32_t>(0)](const Mark& mark, Latent& x) {
+  return [known = std::move(known), mask = std::move(mask), &noise, marks = std::make_shared<std::uint32_t>(0)](
+             const Mark& mark, Latent& x) {
     at::Tensor level = known * mark.level.alpha;
     if (!mark.level.is_clean()) {
       const Draw draw{.is_path = false, .stream = kHookStream, .ordinal = *marks, .from = 0.0, .to = 0.0};

@@ -63,7 +63,8 @@ class Experiment {
   Solver solver(const std::string& text) const;
   Grid grid() const { return grid(0); }
   Grid grid(std::int64_t steps) const;  // 0: as configured
-  /// Standard deviation a published scheduler starts from; 0 without one: that of unit-variance data at the first level.
+  /// Standard deviation a published scheduler starts from; 0 without one: that of unit-variance data at the first
+  /// level.
   double start_scale(std::int64_t steps = 0) const;
 
   TrainJob train_job(Model& model, const std::filesystem::path& folder) const;

@@ -15,7 +15,8 @@ int main(int count, char** arguments) {
     return static_cast<int>(error.code());
   } catch (const std::exception& error) {
     if (thaw::is_out_of_memory(error)) {
-      std::fprintf(stderr, "out of memory; lower sampling.micro_batch or train.micro_batch, or choose a smaller network\n");
+      std::fprintf(stderr,
+                   "out of memory; lower sampling.micro_batch or train.micro_batch, or choose a smaller network\n");
       return static_cast<int>(thaw::ExitCode::kResources);
     }
     std::fprintf(stderr, "a defect of thaw, please report it: %s\n", error.what());

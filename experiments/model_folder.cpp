@@ -53,8 +53,9 @@ Source find_source(const fs::path& path) {
   if (!fs::exists(folder / "thaw.yaml") && fs::exists(folder / "model" / "thaw.yaml")) folder /= "model";
   if (fs::exists(folder / "thaw.yaml")) return {Config::load(folder / "thaw.yaml"), folder / "model.safetensors"};
   if (const auto network = published_network(path)) return {published_config(*network)};
-  throw DataError(concat(path.string(), ": is no model directory (no thaw.yaml, no config.json) and no finished run (no "
-                                        "model/)."));
+  throw DataError(concat(path.string(),
+                         ": is no model directory (no thaw.yaml, no config.json) and no finished run (no "
+                         "model/)."));
 }
 
 }  // namespace
@@ -65,7 +66,8 @@ LoadedModel open_model(const fs::path& path, const Catalog& catalog, const std::
   LoadedModel loaded;
   loaded.experiment = std::make_unique<Experiment>(std::move(source.config), catalog);
   if (source.weights.empty() && !loaded.experiment->is_pretrained())
-    throw DataError(concat(path.string(), ": is a configuration whose network has no weights yet; train it with `thaw run ",
+    throw DataError(concat(path.string(),
+                           ": is a configuration whose network has no weights yet; train it with `thaw run ",
                            path.string(), "` and name the run folder."));
   loaded.model = loaded.experiment->make_model();
   if (!source.weights.empty())

@@ -69,13 +69,13 @@ void add_reverse(const Experiment& experiment, const Model& model, PictureWriter
     const double scale = std::max(1.0, std::hypot(level.alpha, level.sigma));
     return experiment.codec()->decode(x.narrow(0, 0, kShown) / scale);
   };
-  sample(model, request, [](const at::Tensor&, std::int64_t) {},
-         [&](const Mark& mark, const Latent& x, const Latent&) {
-           if (mark.kind != MarkKind::kStep) return;
-           pictures.add("reverse", numbered("reverse", pictures.count("reverse")),
-                        concat("step ", mark.step + 1, ", ", caption_of(mark.level)), shown(x.main(), mark.level),
-                        kShown);
-         });
+  sample(
+      model, request, [](const at::Tensor&, std::int64_t) {},
+      [&](const Mark& mark, const Latent& x, const Latent&) {
+        if (mark.kind != MarkKind::kStep) return;
+        pictures.add("reverse", numbered("reverse", pictures.count("reverse")),
+                     concat("step ", mark.step + 1, ", ", caption_of(mark.level)), shown(x.main(), mark.level), kShown);
+      });
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ void Trace::keep(std::vector<std::vector<at::Tensor>>& rows, std::size_t row, co
   const at::Tensor part = x.narrow(0, 0, count_).to(at::kCPU).clone();
   bytes_ += part.nbytes();
   if (bytes_ > kMaxBytes)
-    throw ResourceError(concat("trace: states and estimates exceed ", format_bytes(kMaxBytes),
-                               "; trace fewer samples or steps."));
+    throw ResourceError(
+        concat("trace: states and estimates exceed ", format_bytes(kMaxBytes), "; trace fewer samples or steps."));
   rows[row].push_back(part);
 }
 
@@ -37,7 +37,9 @@ void Trace::begin(const Latent& start, std::int64_t count) {
   keep(x_, state_++, start.main());
 }
 
-void Trace::step(const Latent& x) { keep(x_, state_++, x.main()); }
+void Trace::step(const Latent& x) {
+  keep(x_, state_++, x.main());
+}
 
 void Trace::correct(const Latent& x) {
   if (state_ < 2) return;  // before the first step there is nothing to rewrite
@@ -67,7 +69,8 @@ void Trace::save(const std::filesystem::path& path) const {
   const auto levels = [&](const std::vector<double>& values) {
     return at::tensor(values, at::kDouble).to(x.scalar_type());
   };
-  save_tensors(path, {{"x", x}, {"denoised", denoised}, {"eval_alpha", levels(alpha_)}, {"eval_sigma", levels(sigma_)}});
+  save_tensors(path,
+               {{"x", x}, {"denoised", denoised}, {"eval_alpha", levels(alpha_)}, {"eval_sigma", levels(sigma_)}});
 }
 
 }  // namespace thaw

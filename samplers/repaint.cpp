@@ -56,8 +56,7 @@ Plan repaint(const Grid& grid, const Jumps& jumps, double eta) {
     // The path's noise can be used once; a stretch walked again needs its own.
     const bool is_again = was_walked[path[i]];
     was_walked[path[i]] = true;
-    x = b.combine(keep * x + pull * d,
-                  is_again ? b.fresh(kRestartStream, draws++, fresh) : b.noise(s, t, fresh));
+    x = b.combine(keep * x + pull * d, is_again ? b.fresh(kRestartStream, draws++, fresh) : b.noise(s, t, fresh));
     b.mark(x, t);
   }
   return b.finish(x);

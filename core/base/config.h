@@ -14,8 +14,7 @@
 
 namespace thaw {
 
-using Value =
-    std::variant<bool, std::int64_t, double, std::string, std::vector<double>, std::vector<std::string>>;
+using Value = std::variant<bool, std::int64_t, double, std::string, std::vector<double>, std::vector<std::string>>;
 
 /// One key a section or a component reads. The type of `fallback` is the type of the option.
 struct Option {
@@ -110,7 +109,7 @@ class Config {
   void record(const std::string& key, const Value& value) const;
 
   std::shared_ptr<Root> root_;
-  std::string path_;     // dotted, empty at the top
+  std::string path_;      // dotted, empty at the top
   Node* node_ = nullptr;  // null: an absent section
 };
 

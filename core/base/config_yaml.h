@@ -18,7 +18,7 @@ struct Config::Node {
   enum class Kind { kNull, kScalar, kList, kMap } kind = Kind::kNull;
   std::string scalar;
   bool is_quoted = false;
-  std::vector<std::unique_ptr<Node>> items;                          // of a list
+  std::vector<std::unique_ptr<Node>> items;                         // of a list
   std::vector<std::pair<std::string, std::unique_ptr<Node>>> keys;  // of a map, in file order
   std::string file;
   int line = 0;  // 0: not from a file

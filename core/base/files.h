@@ -19,7 +19,8 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes
 /// (disk full, read-only); the old file then still stands and no temporary file is left.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 
-/// A file written piece by piece that appears under its name only at commit(). Destroyed uncommitted, it leaves nothing.
+/// A file written piece by piece that appears under its name only at commit(). Destroyed uncommitted, it leaves
+/// nothing.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);

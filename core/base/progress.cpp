@@ -1,7 +1,7 @@
 #include "core/base/progress.h"
 
-#include <cstdio>
 #include <unistd.h>
+#include <cstdio>
 
 #include "core/base/text.h"
 
@@ -15,14 +15,21 @@ constexpr double kTerminalPeriodSeconds = 0.1, kPlainPeriodSeconds = 10.0;
 }  // namespace
 
 Progress::Progress(std::string what, std::int64_t total, std::int64_t start)
-    : what_(std::move(what)), total_(total), start_(start), done_(start), begin_(Clock::now()), last_print_(begin_),
+    : what_(std::move(what)),
+      total_(total),
+      start_(start),
+      done_(start),
+      begin_(Clock::now()),
+      last_print_(begin_),
       is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
   if (is_terminal_ && has_printed_) std::fputc('\n', stderr);
 }
 
-double Progress::seconds() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }
+double Progress::seconds() const {
+  return std::chrono::duration<double>(Clock::now() - begin_).count();
+}
 
 void Progress::update(std::int64_t done, const std::string& note) {
   done_ = done;

@@ -1,5 +1,6 @@
 #pragma once
-// Components by name. A Registry is filled by explicit calls (see the list.def files) and passed down; nothing is global.
+// Components by name. A Registry is filled by explicit calls (see the list.def files) and passed down; nothing is
+// global.
 
 #include <functional>
 #include <string>
@@ -12,13 +13,14 @@
 
 namespace thaw {
 
-/// What can be said of a component without making it: `thaw list`, `thaw describe`, the schema and the docs come from this.
+/// What can be said of a component without making it: `thaw list`, `thaw describe`, the schema and the docs come from
+/// this.
 struct EntryInfo {
   std::string name;
   std::string summary;  // one sentence
   std::string source;   // paper and equation, or the format's specification
   std::vector<Option> options{};
-  std::vector<std::string> traits{};       // "stochastic", "refuses_alpha_zero" ...
+  std::vector<std::string> traits{};  // "stochastic", "refuses_alpha_zero" ...
 
   bool has_trait(std::string_view trait) const {
     for (const std::string& own : traits)
@@ -70,10 +72,9 @@ class Registry {
     for (const EntryType& entry : entries_)
       if (entry.info.name == name) return entry;
     const std::vector<std::string> known = names();
-    if (name.empty())
-      section.fail("type", concat("names no ", kind_, ". Known: ", join(known, ", "), "."));
-    section.fail("type", concat("unknown ", kind_, " \"", name, "\".", did_you_mean(name, known), " Known: ",
-                                join(known, ", "), "."));
+    if (name.empty()) section.fail("type", concat("names no ", kind_, ". Known: ", join(known, ", "), "."));
+    section.fail("type", concat("unknown ", kind_, " \"", name, "\".", did_you_mean(name, known),
+                                " Known: ", join(known, ", "), "."));
   }
 
   /// Reads the section's options by the entry's declaration and makes the component.

@@ -23,7 +23,11 @@ void install_stop_handlers() {
   std::signal(SIGTERM, on_signal);
 }
 
-bool stop_requested() { return is_requested.load(); }
-void request_stop() { is_requested = true; }
+bool stop_requested() {
+  return is_requested.load();
+}
+void request_stop() {
+  is_requested = true;
+}
 
 }  // namespace thaw

@@ -57,9 +57,9 @@ struct Draw {
 };
 
 /// Streams of independent draws.
-inline constexpr std::uint8_t kChurnStream = 1;    // ordinal: step
-inline constexpr std::uint8_t kRestartStream = 3;  // ordinal: repetition
-inline constexpr std::uint8_t kHookStream = 4;     // ordinal: mark
+inline constexpr std::uint8_t kChurnStream = 1;     // ordinal: step
+inline constexpr std::uint8_t kRestartStream = 3;   // ordinal: repetition
+inline constexpr std::uint8_t kHookStream = 4;      // ordinal: mark
 inline constexpr std::uint8_t kLangevinStream = 5;  // ordinal: correction
 
 /// weight * draw; with `scale` (a kVariance register v) weight * exp(0.5 lerp(log_low, log_high, (v + 1) / 2)) * draw.

@@ -1,8 +1,8 @@
 #include "core/metrics/frechet.h"
 
 #include <algorithm>
-#include <numeric>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include <ATen/ATen.h>

@@ -24,7 +24,9 @@ namespace {
 class TensorDataset : public Dataset {
  public:
   TensorDataset(at::Tensor pixels_NCHW, at::Tensor labels_N, std::int64_t num_classes, std::vector<fs::path> files)
-      : pixels_(std::move(pixels_NCHW)), labels_(std::move(labels_N)), num_classes_(num_classes),
+      : pixels_(std::move(pixels_NCHW)),
+        labels_(std::move(labels_N)),
+        num_classes_(num_classes),
         files_(std::move(files)) {}
   std::int64_t size() const override { return pixels_.size(0); }
   Example get(std::int64_t index) const override { return {pixels_[index], {{"label", labels_[index]}}}; }
@@ -123,8 +125,8 @@ class FolderDataset : public Dataset {
   }
   Example get(std::int64_t index) const override {
     const auto& [path, label] = files_[static_cast<std::size_t>(index)];
-    const Image image = resize_image(square(read_image(path)), static_cast<int>(size_), static_cast<int>(size_),
-                                     ResizeMethod::kArea);
+    const Image image =
+        resize_image(square(read_image(path)), static_cast<int>(size_), static_cast<int>(size_), ResizeMethod::kArea);
     at::Tensor pixels = bytes_tensor(image.pixels, {size_, size_, image.channels}).permute({2, 0, 1});
     if (channels_ == 3 && image.channels == 1) pixels = pixels.expand({3, size_, size_});
     if (channels_ == 1 && image.channels == 3)  // ITU-R BT.601 luma
@@ -150,7 +152,8 @@ class FolderDataset : public Dataset {
     const int side = std::min(image.width, image.height), x = (image.width - side) / 2, y = (image.height - side) / 2;
     Image result{side, side, image.channels, {}};
     for (int row = 0; row < side; ++row) {
-      const auto begin = image.pixels.begin() + (static_cast<std::ptrdiff_t>(y + row) * image.width + x) * image.channels;
+      const auto begin =
+          image.pixels.begin() + (static_cast<std::ptrdiff_t>(y + row) * image.width + x) * image.channels;
       result.pixels.insert(result.pixels.end(), begin, begin + static_cast<std::ptrdiff_t>(side) * image.channels);
     }
     return result;
@@ -161,8 +164,7 @@ class FolderDataset : public Dataset {
 };
 
 DatasetPtr make_folder(const Settings& settings) {
-  return std::make_shared<FolderDataset>(settings.text("path"), settings.integer("size"),
-                                         settings.integer("channels"));
+  return std::make_shared<FolderDataset>(settings.text("path"), settings.integer("size"), settings.integer("channels"));
 }
 
 #endif
@@ -175,10 +177,15 @@ void register_datasets(DatasetRegistry& registry) {
                                {"split", std::string("train"), "which part", 0, 0, {"train", "test"}},
                                kRange};
   };
-  registry.add({{"mnist", "MNIST or any set in its IDX format, plain or gzip.", "LeCun et al. 1998; IDX format", files("data/mnist"),
+  registry.add({{"mnist",
+                 "MNIST or any set in its IDX format, plain or gzip.",
+                 "LeCun et al. 1998; IDX format",
+                 files("data/mnist"),
                  {}},
                 make_mnist});
-  registry.add({{"cifar10", "CIFAR-10 in its binary version.", "Krizhevsky 2009", files("data/cifar-10-batches-bin"), {}}, make_cifar10});
+  registry.add(
+      {{"cifar10", "CIFAR-10 in its binary version.", "Krizhevsky 2009", files("data/cifar-10-batches-bin"), {}},
+       make_cifar10});
 #ifdef THAW_HAS_MEDIA
   registry.add({{"image_folder",
                  "PNG and JPEG files, centre-cropped to squares; sub-folders are classes, in the order of names.",

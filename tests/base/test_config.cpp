@@ -13,7 +13,9 @@ const std::vector<Option> kTrain{{"steps", std::int64_t{500}, "", 1, 1e9},
                                  {"flag", false, ""},
                                  {"widths", std::vector<double>{1, 2}, "", 1, 64}};
 
-Settings read(const std::string& text) { return Config::parse(text, "x.yaml").section("train").read(kTrain, "section train"); }
+Settings read(const std::string& text) {
+  return Config::parse(text, "x.yaml").section("train").read(kTrain, "section train");
+}
 
 std::string message_of(const std::function<void()>& work) {
   try {
@@ -49,8 +51,7 @@ CATCH_TEST_CASE("a mistake names the file, the line, what was found and what is 
               "x.yaml:1: train.steps: expected a whole number, got \"1.5\".");
   CATCH_CHECK(message_of([] { read("train: {decay: cosin}"); }) ==
               "x.yaml:1: train.decay: unknown value \"cosin\". Did you mean \"cosine\"? Known: constant, cosine.");
-  CATCH_CHECK(message_of([] { read("train: {steps: 1, steps: 2}"); }) ==
-              "x.yaml:1: steps: this key appears twice.");
+  CATCH_CHECK(message_of([] { read("train: {steps: 1, steps: 2}"); }) == "x.yaml:1: steps: this key appears twice.");
   CATCH_CHECK(message_of([] { read("train: [1, 2]"); }) == "x.yaml:1: train: expected a section, found a list.");
 }
 

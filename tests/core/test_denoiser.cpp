@@ -133,8 +133,7 @@ CATCH_TEST_CASE("guidance asks lanes together where their weights agree and one 
       outputs.push_back(Latent::of(at::full_like(x.main(), branch == Branch::kConditional ? 3.0 : 1.0)));
     return outputs;
   };
-  const Denoiser guided =
-      with_guidance(two, make_guidance("{scale: 2, interval: [0.2, 0.8]}"));
+  const Denoiser guided = with_guidance(two, make_guidance("{scale: 2, interval: [0.2, 0.8]}"));
   const Level middle{0.7, 0.7}, noisy{0.01, 0.9999};
   const Latent x = Latent::of(at::zeros({4, 2}));
   const at::Tensor together = guided(x, {.at = middle, .lanes = {middle, middle}}).front().data.main();

@@ -1,8 +1,8 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
-#include "core/metrics/frechet.h"
 #include "core/math/philox.h"
+#include "core/metrics/frechet.h"
 #include "tests/catch.h"
 
 using namespace thaw;

@@ -8,7 +8,9 @@ using namespace thaw;
 
 namespace {
 
-Latent zeros(std::int64_t n) { return Latent::of(at::zeros({n, 1, 6, 7})); }
+Latent zeros(std::int64_t n) {
+  return Latent::of(at::zeros({n, 1, 6, 7}));
+}
 
 }  // namespace
 

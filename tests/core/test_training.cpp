@@ -1,7 +1,7 @@
+#include <unistd.h>
 #include <filesystem>
 #include <fstream>
 #include <limits>
-#include <unistd.h>
 
 #include <ATen/ATen.h>
 
@@ -83,11 +83,13 @@ CATCH_TEST_CASE("weights are a function of seed and name alone", "[core][nn]") {
   CATCH_CHECK_FALSE(at::equal(first, c.add("x", {16}, Init::normal(1))));
 }
 
-CATCH_TEST_CASE("networks start at the output 0 and every weight gets a gradient once they have left it", "[core][nn]") {
+CATCH_TEST_CASE("networks start at the output 0 and every weight gets a gradient once they have left it",
+                "[core][nn]") {
   const at::Tensor x = at::linspace(-1, 1, 2 * 64).reshape({2, 1, 8, 8}), noise = at::tensor({10.0f, 900.0f});
   const at::Tensor label = at::tensor({1, 3}, at::kLong);
   const auto check = [&](auto& network, Parameters& parameters) {
-    CATCH_CHECK(network(x, {noise, label, noise * 0.5, at::full_like(noise, 2.0)}).abs().max().template item<double>() == 0.0);
+    CATCH_CHECK(
+        network(x, {noise, label, noise * 0.5, at::full_like(noise, 2.0)}).abs().max().template item<double>() == 0.0);
     for (const auto& [name, weight] : parameters.all())
       if (weight.requires_grad()) {
         at::Tensor values = weight.detach();
@@ -170,7 +172,8 @@ CATCH_TEST_CASE("a save that fails at any operation leaves a loadable checkpoint
   fs::remove_all(folder);
 }
 
-CATCH_TEST_CASE("weights of another architecture are refused by the tensor's name and both shapes", "[core][checkpoint]") {
+CATCH_TEST_CASE("weights of another architecture are refused by the tensor's name and both shapes",
+                "[core][checkpoint]") {
   const NamedTensors targets{{"a", at::zeros({2, 3})}};
   const auto message = [&](const NamedTensors& values) -> std::string {
     try {

@@ -1,10 +1,10 @@
 #pragma once
 // Runs the built program and keeps what it said.
 
+#include <unistd.h>
 #include <cstdlib>
 #include <filesystem>
 #include <string>
-#include <unistd.h>
 
 #include "core/base/files.h"
 

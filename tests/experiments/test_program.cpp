@@ -22,9 +22,10 @@ CATCH_TEST_CASE("the main job in small trains, samples, measures, compares and r
   const Outcome first = run_program(command, scratch);
   CATCH_CAPTURE(first.err, first.out);
   CATCH_REQUIRE(first.code == 0);
-  for (const char* file : {"config.resolved.yaml", "environment.json", "metrics.jsonl", "metrics.json", "report.html",
-                           "model/model.safetensors", "model/thaw.yaml", "model/card.md", "samples/samples.npz",
-                           "pictures/index.json", "previews/step_0000006.png", "events", "checkpoints/step_0000012.safetensors"})
+  for (const char* file :
+       {"config.resolved.yaml", "environment.json", "metrics.jsonl", "metrics.json", "report.html",
+        "model/model.safetensors", "model/thaw.yaml", "model/card.md", "samples/samples.npz", "pictures/index.json",
+        "previews/step_0000006.png", "events", "checkpoints/step_0000012.safetensors"})
     CATCH_CHECK(fs::exists(fs::path(run) / file));
 
   const nlohmann::json metrics = json_of(fs::path(run) / "metrics.json");
@@ -53,7 +54,8 @@ CATCH_TEST_CASE("the main job in small trains, samples, measures, compares and r
   CATCH_CHECK(other.code == 2);
   CATCH_CHECK_THAT(other.err, Catch::Contains("another configuration") && Catch::Contains("--fresh"));
 
-  const Outcome sampled = run_program("sample " + run + " label=7 n=3 out=" + (scratch / "sevens.png").string(), scratch);
+  const Outcome sampled =
+      run_program("sample " + run + " label=7 n=3 out=" + (scratch / "sevens.png").string(), scratch);
   CATCH_CHECK(sampled.code == 0);
   CATCH_CHECK(read_file(scratch / "sevens.png").substr(1, 3) == "PNG");
 }
@@ -82,13 +84,15 @@ CATCH_TEST_CASE("a training killed at any moment and run again ends in the same 
   CATCH_CHECK(interrupted >= 2);  // else nothing was tested
 }
 
-CATCH_TEST_CASE("a sample is the same to the bit whatever the number of samples asked for", "[experiments][determinism]") {
+CATCH_TEST_CASE("a sample is the same to the bit whatever the number of samples asked for",
+                "[experiments][determinism]") {
   const Scratch scratch("batch");
   const std::string run = scratch / "run";
   CATCH_REQUIRE(run_program("train " + tiny_config(scratch).string() + " out=" + run, scratch).code == 0);
   const auto samples = [&](const std::string& settings) {
     const std::string out = scratch / "s.npz";
-    CATCH_REQUIRE(run_program("sample " + run + " label=4 sampler=ddpm out=" + out + " " + settings, scratch).code == 0);
+    CATCH_REQUIRE(run_program("sample " + run + " label=4 sampler=ddpm out=" + out + " " + settings, scratch).code ==
+                  0);
     return read_npz(out).at("arr_0").bytes;
   };
   const auto three = samples("n=3"), many = samples("n=13"), again = samples("n=13");
@@ -147,7 +151,8 @@ CATCH_TEST_CASE("list gives bare names on a pipe and describe the options and th
     CATCH_CHECK(name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") == std::string::npos);
     CATCH_CHECK(known.insert(name).second);
   }
-  for (const char* name : {"consistency", "ddim", "ddpm", "dpmpp_2m", "euler", "heun"}) CATCH_CHECK(known.count(name) == 1);
+  for (const char* name : {"consistency", "ddim", "ddpm", "dpmpp_2m", "euler", "heun"})
+    CATCH_CHECK(known.count(name) == 1);
   const std::string described = run_program("describe ddim plan.steps=2", scratch).out;
   CATCH_CHECK_THAT(described, Catch::Contains("eta") && Catch::Contains("2010.02502") || Catch::Contains("Song"));
   const Outcome doctor = run_program("doctor", scratch);

@@ -23,7 +23,9 @@ std::map<std::string, at::Tensor> load(const std::filesystem::path& path) {
   return tensors;
 }
 
-double gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double gap(const at::Tensor& a, const at::Tensor& b) {
+  return (a - b).abs().max().item<double>();
+}
 
 const std::string kMixture = "configs/mixture.yaml ";
 
@@ -98,8 +100,8 @@ CATCH_TEST_CASE("noise that does not fit and schedulers that are not known are r
     std::string text;
   };
   const std::string unknown = scheduler_file(scratch, "EulerDiscretScheduler");
-  const std::string both = scheduler_file(scratch, "EulerDiscreteScheduler",
-                                          ", \"use_karras_sigmas\": true, \"use_beta_sigmas\": true");
+  const std::string both =
+      scheduler_file(scratch, "EulerDiscreteScheduler", ", \"use_karras_sigmas\": true, \"use_beta_sigmas\": true");
   const std::vector<Case> cases{{"noise=" + file, 3, "noise is [2, 3, 8, 7]"},
                                 {"noise=" + out, 3, "out.safetensors"},
                                 {"scheduler=" + unknown, 2, "EulerDiscreteScheduler"},
@@ -143,9 +145,9 @@ CATCH_TEST_CASE("given data: a part of the steps, a part that stays, noise and b
   double gaps[2];
   for (int k = 0; k < 2; ++k) {
     const std::string steps = " steps=" + std::to_string(50 << (2 * k)) + " grid.final=sigma_min ";
-    CATCH_REQUIRE(run_program("invert " + kMixture + "sampler=ddim_inversion init=" + init + steps + "out=" + noise,
-                              scratch)
-                      .code == 0);
+    CATCH_REQUIRE(
+        run_program("invert " + kMixture + "sampler=ddim_inversion init=" + init + steps + "out=" + noise, scratch)
+            .code == 0);
     gaps[k] = gap(sampled("sampler=ddim noise=" + noise + steps, scratch), known);
   }
   CATCH_CHECK(gaps[0] < 0.6);
@@ -168,9 +170,9 @@ CATCH_TEST_CASE("a published network samples alike on every path, with its own s
   const std::string common = "n=2 grid=trailing steps=4 precision=float64 sampling.micro_batch=2 ";
   const std::string trailing = ", \"timestep_spacing\": \"trailing\"";
   const at::Tensor ours = sampled(common + "sampler=ddim", scratch, model);
-  const at::Tensor ddim = sampled(
-      common + "scheduler=" + scheduler_file(scratch, "DDIMScheduler", trailing + ", \"clip_sample\": false"), scratch,
-      model);
+  const at::Tensor ddim =
+      sampled(common + "scheduler=" + scheduler_file(scratch, "DDIMScheduler", trailing + ", \"clip_sample\": false"),
+              scratch, model);
   const at::Tensor euler =
       sampled(common + "scheduler=" + scheduler_file(scratch, "EulerDiscreteScheduler", trailing), scratch, model);
   CATCH_CHECK(gap(ours, ddim) < 1e-9 * ours.abs().max().item<double>());

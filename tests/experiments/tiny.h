@@ -34,7 +34,9 @@ inline std::filesystem::path tiny_config(const Scratch& scratch) {
   return scratch / "tiny.yaml";
 }
 
-inline nlohmann::json json_of(const std::filesystem::path& path) { return nlohmann::json::parse(read_file(path)); }
+inline nlohmann::json json_of(const std::filesystem::path& path) {
+  return nlohmann::json::parse(read_file(path));
+}
 
 // metrics.jsonl without clock times.
 inline std::string log_of(const std::filesystem::path& run) {

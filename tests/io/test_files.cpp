@@ -137,7 +137,8 @@ CATCH_TEST_CASE("an atomic file left uncommitted leaves nothing", "[base][files]
   CATCH_CHECK(scratch.num_files() == 0);
 }
 
-CATCH_TEST_CASE("temporaries of killed writers are swept, those being written and other files are not", "[base][files]") {
+CATCH_TEST_CASE("temporaries of killed writers are swept, those being written and other files are not",
+                "[base][files]") {
   const Scratch scratch;
   scratch.put(".thaw-1-0.tmp", "half");
   make_folder(scratch / "below");
