@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
@@ -139,6 +140,59 @@ class TiledAutoencoder : public Autoencoder {
 at::Tensor draw(const Posterior& posterior, const at::Tensor& noise) {
   if (!posterior.log_variance.defined() || !noise.defined()) return posterior.mean;
   return posterior.mean + (0.5 * posterior.log_variance).exp() * noise;
+}
+
+at::Tensor kl_to_normal(const Posterior& posterior) {
+  const at::Tensor& v = posterior.log_variance;
+  return 0.5 * (posterior.mean.square() + v.exp() - 1 - v).flatten(1).mean(1);
+}
+
+Quantised quantised(const at::Tensor& z, const at::Tensor& codes, double commitment) {
+  const at::Tensor rows = z.movedim(1, -1);  // [N, ..., C]
+  const at::Tensor flat = rows.reshape({-1, z.size(1)}).detach();
+  const at::Tensor index = at::cdist(flat, codes.detach()).argmin(1);
+  const at::Tensor nearest = codes.index_select(0, index).reshape(rows.sizes()).movedim(-1, 1);
+  const auto mean_square = [](const at::Tensor& difference) { return difference.square().flatten(1).mean(1); };
+  const at::Tensor penalty = mean_square(z.detach() - nearest) + commitment * mean_square(z - nearest.detach());
+  std::vector<std::int64_t> shape = rows.sizes().vec();
+  shape.pop_back();
+  return {z + (nearest - z).detach(), index.reshape(shape), penalty};
+}
+
+AutoencoderNetwork::AutoencoderNetwork(std::uint64_t seed, LatentSpec spec, std::int64_t num_codes)
+    : parameters_(seed), spec_(std::move(spec)) {
+  const Scope scope = Scope(parameters_) / "latent";
+  mean_ = scope.add("mean", {spec_.channels}, Init::zeros());
+  square_ = scope.add("square", {spec_.channels}, Init::ones());
+  if (num_codes > 0) codes_ = scope.add("codes", {num_codes, spec_.channels}, Init::normal(1.0));
+}
+
+LatentSpec AutoencoderNetwork::latent() const {
+  constexpr double kLeastVariance = 1e-8;
+  LatentSpec spec = spec_;
+  const at::Tensor mean = mean_.detach().to(at::kCPU, at::kDouble), square = square_.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor scale = (square - mean.square()).clamp_min(kLeastVariance).rsqrt();
+  spec.shift.assign(mean.const_data_ptr<double>(), mean.const_data_ptr<double>() + mean.numel());
+  spec.scale.assign(scale.const_data_ptr<double>(), scale.const_data_ptr<double>() + scale.numel());
+  return spec;
+}
+
+Posterior AutoencoderNetwork::encode(const at::Tensor& x) const {
+  const at::Tensor out = moments(x).to(at::kFloat);
+  if (codes_.defined()) return {out};
+  const auto halves = out.chunk(2, 1);
+  return {halves[0], halves[1].clamp(-30.0, 20.0)};
+}
+
+at::Tensor AutoencoderNetwork::decode(const at::Tensor& z) const {
+  return decoded(codes_.defined() ? quantised(z, codes_, 0.0).z : z).to(at::kFloat);
+}
+
+void AutoencoderNetwork::note(const at::Tensor& z) const {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor rows = z.detach().to(at::kFloat).movedim(1, 0).flatten(1);
+  mean_.detach().copy_(rows.mean(1));
+  square_.detach().copy_(rows.square().mean(1));
 }
 
 at::Tensor latents_for_denoiser(const LatentSpec& spec, const at::Tensor& z) {

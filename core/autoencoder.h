@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "core/backbone.h"
 #include "core/nn/parameters.h"
 
 namespace thaw {
@@ -39,6 +40,49 @@ at::Tensor draw(const Posterior& posterior, const at::Tensor& noise = {});
 /// Between an autoencoder's latents z and those that a denoiser sees.
 at::Tensor latents_for_denoiser(const LatentSpec& spec, const at::Tensor& z);
 at::Tensor latents_from_denoiser(const LatentSpec& spec, const at::Tensor& x);
+
+/// Of each sample, KL(posterior || N(0, 1)) in nats a latent number, [N]. Kingma and Welling 2014, appendix B.
+at::Tensor kl_to_normal(const Posterior& posterior);
+
+struct Quantised {
+  at::Tensor z;        // the nearest codes; gradients go on to what was quantised (straight through)
+  at::Tensor index;    // int64 [N, ...]
+  at::Tensor penalty;  // [N]: mean square of (sg[z] - code) and `commitment` times that of (z - sg[code])
+};
+/// Each position of z [N, C, ...] by its nearest row of codes [K, C]. van den Oord et al. 2017 (VQ-VAE), eq. 1 and 3.
+Quantised quantised(const at::Tensor& z, const at::Tensor& codes, double commitment);
+
+/// An autoencoder that trains. A network gives moments, and decodes; the rest is here, once.
+class AutoencoderNetwork : public Backbone, public Autoencoder {
+ public:
+  /// num_codes 0: latents are continuous and have a variance.
+  AutoencoderNetwork(std::uint64_t seed, LatentSpec spec, std::int64_t num_codes);
+
+  LatentSpec latent() const override;
+  Posterior encode(const at::Tensor& x) const override;
+  at::Tensor decode(const at::Tensor& z) const override;
+  at::Tensor forward(const at::Tensor& x, const at::Tensor&, const Condition&) const override {
+    return decode(encode(x).mean);
+  }
+  const Parameters& parameters() const override { return parameters_; }
+
+  /// Of latents as they are, codes or not.
+  virtual at::Tensor decoded(const at::Tensor& z) const = 0;
+  const at::Tensor& codes() const { return codes_; }  // [K, C], undefined: none
+  /// Mean and mean square of the latents [N, C, ...] of a training batch become what `latent` reads; the average of the
+  /// weights averages them too.
+  void note(const at::Tensor& z) const;
+
+ protected:
+  /// [N, C, ...] of codes; else [N, 2 C, ...]: means and log variances.
+  virtual at::Tensor moments(const at::Tensor& x) const = 0;
+  Parameters& own_parameters() { return parameters_; }
+
+ private:
+  Parameters parameters_;
+  LatentSpec spec_;
+  at::Tensor mean_, square_, codes_;
+};
 
 struct Tiling {
   std::int64_t side = 0;   // of a tile in latent positions, a multiple of 4; neighbours share a quarter. 0: no tiles

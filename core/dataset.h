@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,8 @@ class Dataset {
   virtual std::int64_t size() const = 0;
   /// A pure function of the index, thread-safe.
   virtual Example get(std::int64_t index) const = 0;
+  /// The condition alone, where the data is kept elsewhere.
+  virtual Condition condition(std::int64_t index) const { return get(index).condition; }
   virtual std::int64_t num_classes() const { return 0; }
   /// What the examples are read from: a finished stage whose data has changed since is done again.
   virtual std::vector<std::filesystem::path> files() const { return {}; }
@@ -39,6 +42,10 @@ class Codec {
   virtual std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const = 0;
   /// Width of the bin an encoded value stands for, its value in the middle; 0: data are continuous.
   virtual double bin() const { return 0.0; }
+  /// What it is read from, beside its options.
+  virtual std::vector<std::filesystem::path> files() const { return {}; }
+  /// True when encoding costs as much as a network's pass: worth keeping on disk.
+  virtual bool is_costly() const { return false; }
   /// The raw samples laid out for people, `columns` a row, as one PNG.
   virtual std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const = 0;
   /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.
@@ -46,7 +53,19 @@ class Codec {
                      std::int64_t first) const = 0;
 };
 using CodecPtr = std::shared_ptr<const Codec>;
-using CodecRegistry = Registry<CodecPtr>;
+
+struct Model;
+
+/// What a codec may open: an autoencoder's model, and the codec between raw data and what it takes.
+struct OpenedAutoencoder {
+  std::shared_ptr<const Model> model;
+  CodecPtr codec;
+  std::vector<std::filesystem::path> files{};
+};
+struct CodecParts {
+  std::function<OpenedAutoencoder(const std::string& path)> open_autoencoder{};
+};
+using CodecRegistry = Registry<CodecPtr, const CodecParts&>;
 
 struct Batch {
   at::Tensor data;                 // raw, [N, ...]

@@ -37,7 +37,7 @@ class IdentityCodec : public Codec {
 
 void register_identity_codec(CodecRegistry& registry) {
   registry.add({{"identity", "Numbers as they are, float32.", "", {}, {}},
-                [](const Settings&) -> CodecPtr { return std::make_shared<IdentityCodec>(); }});
+                [](const Settings&, const CodecParts&) -> CodecPtr { return std::make_shared<IdentityCodec>(); }});
 }
 
 }  // namespace thaw

@@ -83,6 +83,7 @@ void register_objectives(ObjectiveRegistry& registry) {
   register_halving_objectives(registry);
   register_reflow_objective(registry);
   register_direct_distillation(registry);
+  register_autoencoding_objective(registry);
 }
 
 }  // namespace thaw

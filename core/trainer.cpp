@@ -221,7 +221,8 @@ class Training {
   // Of the micro-batch that begins at example `first`.
   at::Tensor losses(const Batch& batch, std::int64_t step, std::int64_t first) const {
     const std::int64_t count = std::min(micro_batch_, job_.batch - first);
-    const at::Tensor x0 = job_.codec->encode(batch.data.narrow(0, first, count)).to(job_.model->device);
+    const at::Tensor part = batch.data.narrow(0, first, count);
+    const at::Tensor x0 = (job_.is_encoded ? part : job_.codec->encode(part)).to(job_.model->device);
     Condition condition;
     for (const auto& [name, tensor] : batch.condition)
       condition[name] = tensor.narrow(0, first, count).to(job_.model->device);
@@ -372,7 +373,8 @@ const std::vector<Option>& train_options() {
        0,
        0,
        {"abort", "skip", "rollback"}},
-      {"init", std::string(), "model directory whose weights to start from"}};
+      {"init", std::string(), "model directory whose weights to start from"},
+      {"cache_latents", true, "keeps what a costly codec encodes in the user's cache, under a hash of data and codec"}};
   return options;
 }
 

@@ -23,6 +23,7 @@ struct TrainJob {
   DatasetPtr dataset;
   DatasetPtr held_out;  // may be null: no validation loss
   CodecPtr codec;
+  bool is_encoded = false;  // the dataset's data is what the codec would make of it; held_out's is raw
   std::uint64_t seed = 0;
   std::int64_t steps = 0, batch = 1, micro_batch = 0;
   std::int64_t checkpoint_every = 100, preview_every = 0, validate_every = 0, log_every = 10;

@@ -2,6 +2,7 @@
 
 #include "core/analytic.h"
 #include "core/identity_codec.h"
+#include "core/latent_codec.h"
 #include "modalities/images/register.h"
 
 namespace thaw {
@@ -19,6 +20,7 @@ Catalog make_catalog() {
   register_objectives(catalog.objectives);
   register_exact_backbones(catalog.backbones);
   register_identity_codec(catalog.codecs);
+  register_latent_codec(catalog.codecs);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
   return catalog;
 }

@@ -138,7 +138,9 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   const std::string prompt = take_setting(line, "prompt");
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   const Experiment& experiment = *loaded.experiment;
-  if (experiment.is_classifier()) throw DataError(concat(path, ": is a classifier; it gives no samples."));
+  if (!experiment.is_denoiser())
+    throw DataError(concat(path, experiment.is_classifier() ? ": is a classifier" : ": is an autoencoder",
+                           "; it gives no samples."));
   at::Tensor noise;
   if (!noise_path.empty()) noise = read_samples_like(noise_path, "noise", loaded.model.spec.shape);
   if (noise.defined() && asked > 0 && asked != noise.size(0))

@@ -1,12 +1,15 @@
 #include "experiments/evaluation.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "core/autoencoder.h"
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/math/philox.h"
 #include "core/metrics/features.h"
@@ -55,7 +58,9 @@ void expect_measurable(const Experiment& experiment) {
   for (const std::string& metric : experiment.evaluate().metrics) {
     if (experiment.is_classifier() && metric != "accuracy")
       section.fail("metrics", concat(metric, " measures samples, and a classifier gives none. Use accuracy."));
-    if (!experiment.is_classifier() && metric == "accuracy")
+    if (experiment.is_autoencoder() != (metric == "psnr"))
+      section.fail("metrics", "psnr measures an autoencoder, and nothing else does.");
+    if (experiment.is_denoiser() && metric == "accuracy")
       section.fail("metrics",
                    "accuracy measures a classifier, and this network is a denoiser. Use class_agreement or "
                    "frechet.");
@@ -187,6 +192,43 @@ nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model
   const std::int64_t n = batch.data.size(0);
   return {{"accuracy", static_cast<double>(right) / static_cast<double>(n)},
           {"details", {{"accuracy", proportion(right, n, "held-out examples named rightly; 95 % Wilson interval")}}}};
+}
+
+nlohmann::json measure_reconstruction(const Experiment& experiment, const Model& model,
+                                      const std::filesystem::path& folder) {
+  constexpr std::int64_t kShown = 20;
+  const DatasetPtr data = experiment.held_out();
+  if (!data) throw DataError("evaluate: psnr needs a dataset with a test split.");
+  const auto& network = dynamic_cast<const AutoencoderNetwork&>(*model.backbone);
+  const Codec& codec = *experiment.codec();
+  const at::Tensor raw = examples(*data, experiment.evaluate().n).data;
+  const at::Tensor x = codec.encode(raw);
+  const at::Tensor back =
+      in_parts(raw, codec, model, [&](const at::Tensor& part) { return network.decode(network.encode(part).mean); });
+  // Of encoded data in [-1, 1]: the peak is 2.
+  const at::Tensor decibel = 10 * (4.0 / (back - x).square().flatten(1).mean(1).clamp_min(1e-12)).log10();
+  const auto n = static_cast<double>(decibel.numel());
+  const double mean = decibel.mean().item<double>(), half = 1.96 * decibel.std().item<double>() / std::sqrt(n);
+  const at::Tensor pairs = at::stack(
+      {raw.narrow(0, 0, std::min(kShown, raw.size(0))), codec.decode(back.narrow(0, 0, std::min(kShown, raw.size(0))))},
+      1);
+  make_folder(folder);
+  write_file(folder / "reconstructions.png", codec.sheet_png(pairs.flatten(0, 1), 10));
+  nlohmann::json result{{"psnr", mean},
+                        {"n", decibel.numel()},
+                        {"details",
+                         {{"psnr",
+                           {{"low", mean - half},
+                            {"high", mean + half},
+                            {"n", decibel.numel()},
+                            {"protocol", "decibel, mean over held-out examples; 95 % normal interval"}}}}}};
+  if (network.codes().defined()) {
+    const at::Tensor index = in_parts(raw, codec, model, [&](const at::Tensor& part) {
+      return quantised(network.encode(part).mean, network.codes(), 0.0).index;
+    });
+    result["codes_used"] = std::get<0>(at::_unique2(index)).numel();
+  }
+  return result;
 }
 
 }  // namespace thaw

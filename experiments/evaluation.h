@@ -41,6 +41,11 @@ class Evaluator {
 /// Share of held-out examples a classifier names rightly.
 nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model);
 
+/// The peak signal-to-noise ratio of held-out examples through an autoencoder, in dB, with an interval; the number of
+/// codes in use, where it has codes. Writes originals beside reconstructions into folder/reconstructions.png.
+nlohmann::json measure_reconstruction(const Experiment& experiment, const Model& model,
+                                      const std::filesystem::path& folder);
+
 /// The raw examples [first, first + n) of a dataset, stacked.
 Batch examples(const Dataset& dataset, std::int64_t n);
 

@@ -5,7 +5,9 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/text.h"
+#include "core/base/version.h"
 #include "core/device.h"
+#include "core/latent_codec.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
 
@@ -66,7 +68,7 @@ void Experiment::read_components() {
   }
   const Config dataset = config_.section("dataset");
   catalog_->datasets.read(dataset, catalog_->datasets.find(dataset, "mnist"));
-  codec_ = catalog_->codecs.create(config_.section("codec"), "unit_range");
+  codec_ = catalog_->codecs.create(config_.section("codec"), "unit_range", codec_parts());
   schedule_ = catalog_->schedules.create(config_.section("schedule"), "cosine");
 
   const Config objective = config_.section("objective");
@@ -80,9 +82,14 @@ void Experiment::read_components() {
       !objective_entry.info.has_trait("importance"))
     levels.fail("type", concat("\"", levels.type(""), "\" learns from losses and corrects them, which objective \"",
                                objective_entry.info.name, "\" does not take into account. Use \"uniform\"."));
-  is_classifier_ = objective_entry.info.has_trait("classifier");
+  const auto learns = [](const EntryInfo& info) {
+    return info.has_trait("classifier")    ? Learns::kClasses
+           : info.has_trait("autoencoder") ? Learns::kLatents
+                                           : Learns::kDenoising;
+  };
+  learns_ = learns(objective_entry.info);
   parameterisation_.schedule = schedule_;
-  if (!is_classifier_) {
+  if (is_denoiser()) {
     parameterisation_.prediction = prediction_from_name(objective_settings.text("prediction"));
     parameterisation_.sigma_data = objective_settings.number("sigma_data");
     const auto& names = conditioning_names();
@@ -98,9 +105,10 @@ void Experiment::read_components() {
   const auto& backbone_entry = catalog_->backbones.find(backbone, "unet");
   catalog_->backbones.read(backbone, backbone_entry);
   is_pretrained_ = backbone_entry.info.has_trait("pretrained");
-  if (backbone_entry.info.has_trait("classifier") != is_classifier_)
+  if (learns(backbone_entry.info) != learns_)
     backbone.fail("type", concat("backbone \"", backbone_entry.info.name, "\" does not go with objective \"",
-                                 objective_entry.info.name, "\": one classifies, the other does not."));
+                                 objective_entry.info.name, "\": they are of a denoiser, a classifier or an ",
+                                 "autoencoder, and both of the same."));
 
   const Config train = config_.section("train");
   train_ = train.read(train_options(), "section train", std::vector<std::string>{"optimizer", "ema"});
@@ -121,6 +129,16 @@ ModelOpener Experiment::model_opener() const {
   };
 }
 
+CodecParts Experiment::codec_parts() const {
+  const auto open = [catalog = catalog_, device = device_name_,
+                     precision = precision_name_](const std::string& path) -> OpenedAutoencoder {
+    auto loaded = std::make_shared<LoadedModel>(
+        open_model(path, *catalog, {concat("device=", device), concat("precision=", precision)}));
+    return {std::shared_ptr<const Model>(loaded, &loaded->model), loaded->experiment->codec(), model_files(path)};
+  };
+  return {open};
+}
+
 SecondModelOpener Experiment::guide_opener() const {
   return [catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path,
                                                                                   std::int64_t step) {
@@ -139,7 +157,7 @@ void Experiment::read_sampling() {
   const Config section = config_.section("thresholding");
   thresholding_ = catalog_->thresholdings.create(section, "none");
   if (!scheduler_path_.empty()) read_scheduler(scheduler_path_);
-  if (!is_classifier_ && !solver_.is_adaptive()) solver_(grid());  // what cannot run on this grid says so now
+  if (is_denoiser() && !solver_.is_adaptive()) solver_(grid());  // what cannot run on this grid says so now
 }
 
 void Experiment::read_scheduler(const std::string& path) {
@@ -188,7 +206,12 @@ void Experiment::read_evaluation() {
           .read(
               std::vector<Option>{
                   {"n", std::int64_t{500}, "samples", 2, 1e7},
-                  {"metrics", std::vector<std::string>{}, "names", 0, 0, {"accuracy", "class_agreement", "frechet"}},
+                  {"metrics",
+                   std::vector<std::string>{},
+                   "names",
+                   0,
+                   0,
+                   {"accuracy", "class_agreement", "frechet", "psnr"}},
                   {"features", std::string(), "model directory of the network whose features frechet compares"},
                   {"judge", std::string(), "model directory of the classifier that recognises samples"}},
               "section evaluate");
@@ -305,6 +328,19 @@ double Experiment::start_scale(std::int64_t steps) const {
   return scheduler_->start_scale(static_cast<int>(steps > 0 ? steps : settings.integer("steps")));
 }
 
+DatasetPtr Experiment::encoded_training_data() const {
+  InputHashes inputs(user_cache() / "latents" / "inputs.json");
+  const std::string key =
+      concat(version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))),
+             "\n", hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
+             inputs.of(concat("codec ", content_hash(config_.resolved_of(std::vector<std::string>{"codec"}))),
+                       codec_->files()),
+             "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
+  make_folder(user_cache() / "latents");
+  inputs.save();
+  return encoded_dataset(dataset(), *codec_, user_cache() / "latents" / concat(content_hash(key), ".safetensors"));
+}
+
 TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder) const {
   if (is_double_) throw ConfigError("precision: float64 is for sampling and measuring; train in float32 or bfloat16.");
   if (is_pretrained_)
@@ -314,7 +350,8 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   TrainJob job;
   job.model = &model;
   job.objective = objective_;
-  job.dataset = dataset();
+  job.is_encoded = codec_->is_costly() && train_->flag("cache_latents");
+  job.dataset = job.is_encoded ? encoded_training_data() : dataset();
   job.codec = codec_;
   job.seed = seed_;
   job.steps = train_->integer("steps");

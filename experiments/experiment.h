@@ -35,7 +35,9 @@ class Experiment {
   const Catalog& catalog() const { return *catalog_; }
   std::uint64_t seed() const { return seed_; }
   const std::string& title() const { return title_; }
-  bool is_classifier() const { return is_classifier_; }
+  bool is_classifier() const { return learns_ == Learns::kClasses; }
+  bool is_autoencoder() const { return learns_ == Learns::kLatents; }
+  bool is_denoiser() const { return learns_ == Learns::kDenoising; }
   bool is_pretrained() const { return is_pretrained_; }  // the backbone brings its weights along
   const EvaluateSettings& evaluate() const { return evaluate_; }
   const CompareSettings& compare() const { return compare_; }
@@ -75,6 +77,8 @@ class Experiment {
  private:
   ModelOpener model_opener() const;
   SecondModelOpener guide_opener() const;
+  CodecParts codec_parts() const;
+  DatasetPtr encoded_training_data() const;
   void read_top();
   void read_components();
   void read_sampling();
@@ -86,7 +90,8 @@ class Experiment {
   const Catalog* catalog_;
   std::uint64_t seed_ = 0;
   std::string title_, device_name_, precision_name_;
-  bool is_classifier_ = false, is_pretrained_ = false, is_double_ = false;
+  enum class Learns { kDenoising, kClasses, kLatents } learns_ = Learns::kDenoising;
+  bool is_pretrained_ = false, is_double_ = false;
   SchedulePtr schedule_;
   ObjectivePtr objective_;
   CodecPtr codec_;

@@ -76,6 +76,8 @@ class Pipeline {
     if (!experiment_.is_pretrained() && (wants("train") || wants("sample"))) load_weights();
     if (experiment_.is_classifier()) {
       stage("evaluate", [&] { merge_metrics(measure_accuracy(experiment_, model_)); });
+    } else if (experiment_.is_autoencoder()) {
+      stage("evaluate", [&] { merge_metrics(measure_reconstruction(experiment_, model_, folder_ / "pictures")); });
     } else {
       stage("sample", [&] { sample_stage(); });
       stage("evaluate", [&] { evaluate_stage(); });
@@ -91,7 +93,7 @@ class Pipeline {
  private:
   bool wants(const std::string& name) const {
     const bool is_asked = std::find(options_.stages.begin(), options_.stages.end(), name) != options_.stages.end();
-    if (name == "compare") return is_asked && !experiment_.is_classifier() && !experiment_.compare().samplers.empty();
+    if (name == "compare") return is_asked && experiment_.is_denoiser() && !experiment_.compare().samplers.empty();
     // Alone, training a network that has its weights is refused; among other stages there is nothing to do.
     if (name == "train") return is_asked && !(experiment_.is_pretrained() && options_.stages.size() > 1);
     return is_asked;
@@ -102,7 +104,7 @@ class Pipeline {
     if (wants("train")) expect_own_checkpoints(folder_ / "checkpoints", train_hash_);
     if (wants("evaluate")) expect_measurable(experiment_);
     const auto is_to_do = [&](const char* name) { return wants(name) && !stands(name, hash_of(name)); };
-    if (!experiment_.is_classifier() && (is_to_do("evaluate") || is_to_do("compare"))) load_evaluator();
+    if (experiment_.is_denoiser() && (is_to_do("evaluate") || is_to_do("compare"))) load_evaluator();
   }
 
   // Over the resolved lines and the contents of the files that the stage depends on.
@@ -122,6 +124,7 @@ class Pipeline {
     if (!init.empty()) text += inputs_.of("train.init", model_files(init)) + "\n";
     if (const auto files = experiment_.objective()->files(); !files.empty())
       text += inputs_.of("objective", files) + "\n";
+    if (const auto files = experiment_.codec()->files(); !files.empty()) text += inputs_.of("codec", files) + "\n";
     if (experiment_.train_settings().integer("validate_every") > 0) text += hash_of_held_out();
     return text;
   }
@@ -180,7 +183,7 @@ class Pipeline {
                 static_cast<long long>(job.steps), static_cast<long long>(job.batch),
                 describe_device(model_.device).c_str(), precision_name(model_.precision).c_str());
     std::fflush(stdout);
-    if (!experiment_.is_classifier())
+    if (experiment_.is_denoiser())
       job.preview = [&](std::int64_t step) {
         std::string number = std::to_string(step);
         number.insert(0, number.size() < 7 ? 7 - number.size() : 0, '0');

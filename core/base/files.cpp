@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -153,6 +154,13 @@ void append_in_one_call(const fs::path& path, std::string_view bytes) {
 }
 
 }  // namespace
+
+fs::path user_cache() {
+  const char* parent = std::getenv("XDG_CACHE_HOME");
+  if (parent != nullptr && parent[0] != '\0') return fs::path(parent) / "thaw";
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr && home[0] != '\0' ? home : "/root") / ".cache" / "thaw";
+}
 
 std::string read_file(const fs::path& path, std::uint64_t max_bytes) {
   // O_NONBLOCK: opening a named pipe would otherwise wait for a writer for ever.

@@ -11,6 +11,9 @@
 
 namespace thaw {
 
+/// $XDG_CACHE_HOME/thaw, or ~/.cache/thaw; it need not be there.
+std::filesystem::path user_cache();
+
 /// Bytes of a file. Throws DataError when it is missing, a folder, unreadable, or larger than `max_bytes`
 /// (the size is read before memory is taken).
 std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes = std::uint64_t{1} << 32);

@@ -39,17 +39,20 @@ class Scenes : public Dataset {
     Scene scene;
     at::Tensor picture;
   };
+  Scene scene(std::int64_t index) const {
+    return scene_of_split(seed_, static_cast<std::uint64_t>(index), is_held_out_);
+  }
   Composed compose(std::int64_t index) const {
     const auto i = static_cast<std::uint64_t>(index);
-    Scene scene = scene_of_split(seed_, i, is_held_out_);
+    Scene shown = scene(index);
     std::vector<at::Tensor> digits;
-    for (std::size_t k = 0; k < scene.digits.size(); ++k) {
-      const auto& all = by_digit_[static_cast<std::size_t>(scene.digits[k].digit)];
+    for (std::size_t k = 0; k < shown.digits.size(); ++k) {
+      const auto& all = by_digit_[static_cast<std::size_t>(shown.digits[k].digit)];
       const NoiseKey key{seed_, Purpose::kAugment, i, static_cast<std::uint32_t>(k), 2};
       digits.push_back(all[uniform_integer(key, 0, all.size())]);
     }
-    at::Tensor picture = compose_scene(scene, digits, seed_, i);
-    return {std::move(scene), std::move(picture)};
+    at::Tensor picture = compose_scene(shown, digits, seed_, i);
+    return {std::move(shown), std::move(picture)};
   }
 
  private:
@@ -63,10 +66,9 @@ class Scenes : public Dataset {
 class CaptionedDigits : public Scenes {
  public:
   using Scenes::Scenes;
-  Example get(std::int64_t index) const override {
-    const Composed composed = compose(index);
-    return {composed.picture,
-            {{"caption", text_bytes(caption_of(composed.scene), static_cast<std::int64_t>(kCaptionBytes))}}};
+  Example get(std::int64_t index) const override { return {compose(index).picture, condition(index)}; }
+  Condition condition(std::int64_t index) const override {
+    return {{"caption", text_bytes(caption_of(scene(index)), static_cast<std::int64_t>(kCaptionBytes))}};
   }
 };
 

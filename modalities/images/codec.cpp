@@ -63,7 +63,7 @@ class UnitRangeCodec : public Codec {
 
 void register_codecs(CodecRegistry& registry) {
   registry.add({{"unit_range", "Pictures of 8 bits, scaled to [-1, 1].", "", {}, {}},
-                [](const Settings&) -> CodecPtr { return std::make_shared<UnitRangeCodec>(); }});
+                [](const Settings&, const CodecParts&) -> CodecPtr { return std::make_shared<UnitRangeCodec>(); }});
 }
 
 }  // namespace thaw::image

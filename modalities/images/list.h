@@ -11,6 +11,7 @@ void register_datasets(DatasetRegistry& registry);
 void register_captioned_digits(DatasetRegistry& registry);
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_autoencoders(BackboneRegistry& registry);
 void register_classifiers(BackboneRegistry& registry);
 void register_published(BackboneRegistry& registry);
 void register_image_objectives(ObjectiveRegistry& registry);

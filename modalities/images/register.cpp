@@ -10,6 +10,7 @@ void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneR
   register_captioned_digits(datasets);
   register_codecs(codecs);
   register_backbones(backbones);
+  register_autoencoders(backbones);
   register_classifiers(backbones);
   register_published(backbones);
   register_image_objectives(objectives);
