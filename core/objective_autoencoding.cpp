@@ -17,7 +17,7 @@ namespace thaw {
 namespace {
 
 struct AutoencodingOptions {
-  double squared = 0.0;  // share of the square beside the absolute difference
+  double absolute = 1.0, squared = 0.0;  // weights of the mean absolute and mean square difference
   double kl_weight = 0.0, commitment = 0.25;
   double perceptual_weight = 1.0;
   double adversarial_weight = 0.0;
@@ -65,7 +65,8 @@ class AutoencodingObjective : public Objective {
     if (context.first_in_batch == 0) latents_ = posterior.mean.detach();
     const at::Tensor back = network.decoded(z).to(at::kFloat);
     const at::Tensor difference = (back - x0).flatten(1);
-    at::Tensor loss = difference.abs().mean(1) + options_.squared * difference.square().mean(1) + penalty;
+    at::Tensor loss =
+        options_.absolute * difference.abs().mean(1) + options_.squared * difference.square().mean(1) + penalty;
     if (perceptual_.is_used()) loss = loss + options_.perceptual_weight * perceptual_(back, x0);
     const bool is_adversarial = static_cast<std::int64_t>(context.step) >= options_.adversarial_start;
     return options_.adversarial_weight > 0 && is_adversarial ? loss + adversarial(back, x0) : loss;
@@ -104,7 +105,8 @@ void register_autoencoding_objective(ObjectiveRegistry& registry) {
       {{"autoencoding",
         "Data back from latents: difference, perceptual distance, patch discriminator, KL or codes.",
         "Kingma and Welling 2014; Esser et al. 2021 (VQGAN); Rombach et al. 2022 (LDM), appendix G",
-        {{"squared", 0.0, "weight of the mean square beside the mean absolute difference", 0.0, 1e6},
+        {{"absolute", 1.0, "weight of the mean absolute difference", 0.0, 1e6},
+         {"squared", 0.0, "weight of the mean square difference", 0.0, 1e6},
          {"kl_weight", 1e-4, "of the KL term in nats a latent number; none with codes", 0.0, 1e3},
          {"commitment", 0.25, "of latents to their codes (van den Oord et al. 2017, eq. 3)", 0.0, 1e3},
          {"perceptual", std::string(), "classifier between whose layers a further distance is taken: a folder"},
@@ -116,7 +118,7 @@ void register_autoencoding_objective(ObjectiveRegistry& registry) {
         {"autoencoder"}},
        [](const Settings& settings, const ObjectiveParts& parts, const Config&) -> ObjectivePtr {
          return std::make_shared<AutoencodingObjective>(
-             AutoencodingOptions{settings.number("squared"), settings.number("kl_weight"),
+             AutoencodingOptions{settings.number("absolute"), settings.number("squared"), settings.number("kl_weight"),
                                  settings.number("commitment"), settings.number("perceptual_weight"),
                                  settings.number("adversarial_weight"), settings.integer("adversarial_start"),
                                  settings.integer("discriminator_width"), settings.integer("discriminator_depth")},
