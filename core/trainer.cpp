@@ -33,9 +33,9 @@ constexpr int kValidationLevels = 8;
 // A device is asked for its numbers at least this often, so that training on after a loss that is not finite is short.
 constexpr std::int64_t kMaxUnreadSteps = 50;
 
-// The model's and the objective's own.
+// What trains: the model's weights or their low-rank changes, and the objective's own.
 NamedTensors all_weights(const TrainJob& job) {
-  NamedTensors weights = job.model->backbone->parameters().all();
+  NamedTensors weights = job.low_rank ? job.low_rank->factors() : job.model->backbone->parameters().all();
   for (const auto& [name, tensor] : job.objective->parameters()) weights.emplace_back("objective." + name, tensor);
   return weights;
 }
@@ -77,8 +77,8 @@ class Training {
       // Before anything of the step is kept.
       if (must_log || must_validate || must_preview || must_save || done % kMaxUnreadSteps == 0) read_numbers(start);
       if (must_log) log_step(done, progress);
-      if (must_validate) validate(done, progress);
-      if (must_preview) preview(done);
+      if (must_validate) with_average([&] { validate(done, progress); });
+      if (must_preview) with_average([&] { preview(done); });
       if (must_save) save(done, progress);
       if (is_due(job_.snapshot_every, done)) more_.save_snapshots(job_.folder / "snapshots", done);
       progress.update(done, last_loss_ ? concat("loss ", format_short(*last_loss_, 3)) : "");
@@ -87,6 +87,7 @@ class Training {
                              ". The same command goes on from there."));
     }
     for (std::size_t i = 0; i < weights_.size(); ++i) weights_[i].second.set_data(average_.tensors()[i].second.clone());
+    if (job_.low_rank) job_.low_rank->apply();
   }
 
  private:
@@ -104,6 +105,22 @@ class Training {
     return state;
   }
 
+  void restore(const NamedTensors& state) {
+    assign(all_state(), state, (job_.folder / "checkpoints").string());
+    if (job_.low_rank) job_.low_rank->apply();
+  }
+
+  // The averaged weights in place for `use`.
+  template <class Use>
+  void with_average(const Use& use) {
+    {
+      const SwappedWeights swapped(weights_, average_.tensors());
+      if (job_.low_rank) job_.low_rank->apply();
+      use();
+    }
+    if (job_.low_rank) job_.low_rank->apply();
+  }
+
   std::int64_t resume() {
     const auto found = load_newest_checkpoint(job_.folder / "checkpoints", job_.config_hash);
     // Lines of steps after the checkpoint will be written again.
@@ -111,7 +128,7 @@ class Training {
     trim_log(step);
     events_.rewrite_up_to(step);
     if (!found) return 0;
-    assign(all_state(), found->tensors, (job_.folder / "checkpoints").string());
+    restore(found->tensors);
     seconds_before_ = found->seconds;
     left_out_ = found->left_out;
     if (found->micro_batch > 0) micro_batch_ = std::min(micro_batch_, found->micro_batch);
@@ -149,6 +166,7 @@ class Training {
   void update(std::int64_t step) {
     last_rate_ = learning_rate_at(job_.optimizer, step, job_.steps);
     optimizer_.step(last_rate_, step + 1, is_bad_.to(at::kFloat));
+    if (job_.low_rank) job_.low_rank->apply();
     average_.update(step + 1);
     more_.update(step + 1);
     optimizer_.zero_gradients();
@@ -165,7 +183,7 @@ class Training {
     if (goes_back) {
       const auto found = load_newest_checkpoint(job_.folder / "checkpoints", job_.config_hash);
       if (!found) throw DataError(concat(job_.folder.string(), ": no whole checkpoint to go back to."));
-      assign(all_state(), found->tensors, (job_.folder / "checkpoints").string());
+      restore(found->tensors);
       next = found->step;
       trim_log(next);
       events_.rewrite_up_to(next);
@@ -214,6 +232,7 @@ class Training {
       const at::Tensor loss = losses(batch, step, first);
       sum += loss.detach().sum();
       (loss.sum() / static_cast<double>(job_.batch)).backward();
+      if (job_.low_rank) job_.low_rank->pass_gradients();
     }
     loss_ = sum / static_cast<double>(job_.batch);
   }
@@ -285,12 +304,11 @@ class Training {
                           .dump());
   }
 
-  // The loss of the EMA weights on fixed held-out examples with fixed noise, level by level.
+  // The loss on fixed held-out examples with fixed noise, level by level.
   void validate(std::int64_t done, const Progress& progress) {
     const auto* denoising = dynamic_cast<const DenoisingObjective*>(job_.objective.get());
     if (!job_.held_out || denoising == nullptr) return;
     const c10::NoGradGuard no_grad;
-    const SwappedWeights swapped(weights_, average_.tensors());
     std::vector<std::int64_t> indices;
     std::vector<std::uint64_t> samples;
     for (std::int64_t i = 0; i < std::min(kValidationExamples, job_.held_out->size()); ++i) {
@@ -324,7 +342,6 @@ class Training {
 
   void preview(std::int64_t done) {
     if (!job_.preview) return;
-    const SwappedWeights swapped(weights_, average_.tensors());
     const std::string file = job_.preview(done);
     append_line(log_, nlohmann::json{{"step", done}, {"preview", file}}.dump());
     if (file.ends_with(".png"))
@@ -357,35 +374,6 @@ class Training {
 };
 
 }  // namespace
-
-const std::vector<Option>& train_options() {
-  static const std::vector<Option> options{
-      {"steps", std::int64_t{500}, "updates of the weights", 1, 1e9},
-      {"batch", std::int64_t{128}, "examples an update", 1, 1e7},
-      {"micro_batch", std::int64_t{0}, "examples at a time; their gradients add up. 0: the whole batch", 0, 1e7},
-      {"checkpoint_every", std::int64_t{100}, "steps", 1, 1e9},
-      {"preview_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
-      {"validate_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
-      {"log_every", std::int64_t{10}, "steps", 1, 1e9},
-      {"on_not_finite",
-       std::string("abort"),
-       "what a loss or gradient that is not finite leads to",
-       0,
-       0,
-       {"abort", "skip", "rollback"}},
-      {"init", std::string(), "model directory whose weights to start from"},
-      {"cache_latents", true, "keeps what a costly codec encodes in the user's cache, under a hash of data and codec"}};
-  return options;
-}
-
-const std::vector<Option>& ema_options() {
-  static const std::vector<Option> options{
-      {"decay", 0.999, "of the moving average of weights that samples", 0.0, 0.9999999},
-      {"more_decays", std::vector<double>{}, "of further averages, for `thaw ema`", 0.0, 0.9999999},
-      {"power", std::vector<double>{}, "relative widths of power-function averages, for `thaw ema`", 1e-3, 0.2886},
-      {"snapshot_every", std::int64_t{0}, "steps between snapshots of those; 0 for none", 0, 1e9}};
-  return options;
-}
 
 void train(const TrainJob& job) {
   job.objective->prepare(*job.model);

@@ -8,6 +8,7 @@
 
 #include "core/base/config.h"
 #include "core/dataset.h"
+#include "core/low_rank.h"
 #include "core/model.h"
 #include "core/objective.h"
 #include "core/optimizer.h"
@@ -32,6 +33,7 @@ struct TrainJob {
   std::vector<double> more_decays{}, power_stds{};  // further averages, kept in checkpoints
   std::int64_t snapshot_every = 0;                  // of the power-function averages, for `thaw ema`
   std::string on_not_finite = "abort";
+  std::shared_ptr<LowRankWeights> low_rank{};  // of the model's weights; null: they train themselves
   std::filesystem::path folder;  // the run folder
   std::string config_hash;
   /// Called with EMA weights in place; writes the preview and returns its path relative to the run folder.

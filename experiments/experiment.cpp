@@ -111,9 +111,10 @@ void Experiment::read_components() {
                                  "autoencoder, and both of the same."));
 
   const Config train = config_.section("train");
-  train_ = train.read(train_options(), "section train", std::vector<std::string>{"optimizer", "ema"});
+  train_ = train.read(train_options(), "section train", std::vector<std::string>{"optimizer", "ema", "lora"});
   optimizer_ = optimizer_options_from(train.section("optimizer").read(optimizer_options(), "section train.optimizer"));
   ema_ = train.section("ema").read(ema_options(), "section train.ema");
+  low_rank_ = low_rank_options_from(train.section("lora").read(low_rank_options(), "section train.lora"));
   if (ema_->integer("snapshot_every") > 0 && ema_->numbers("power").empty())
     ema_->fail("snapshot_every",
                "snapshots are of power-function averages; name two in train.ema.power, for example "
@@ -341,11 +342,16 @@ DatasetPtr Experiment::encoded_training_data() const {
   return encoded_dataset(dataset(), *codec_, user_cache() / "latents" / concat(content_hash(key), ".safetensors"));
 }
 
+std::shared_ptr<LowRankWeights> Experiment::low_rank(const Model& model) const {
+  if (!is_low_rank()) return nullptr;
+  return std::make_shared<LowRankWeights>(model.backbone->parameters().all(), low_rank_, seed_);
+}
+
 TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder) const {
   if (is_double_) throw ConfigError("precision: float64 is for sampling and measuring; train in float32 or bfloat16.");
-  if (is_pretrained_)
+  if (!trains())
     throw ConfigError(concat("backbone: \"", config_.section("backbone").type("unet"),
-                             "\" brings its weights along; there is nothing to train."));
+                             "\" brings its weights along; low-rank changes of them train with train.lora.rank=4."));
   expect_serves(*objective_, model);
   TrainJob job;
   job.model = &model;

@@ -39,6 +39,8 @@ class Experiment {
   bool is_autoencoder() const { return learns_ == Learns::kLatents; }
   bool is_denoiser() const { return learns_ == Learns::kDenoising; }
   bool is_pretrained() const { return is_pretrained_; }  // the backbone brings its weights along
+  bool is_low_rank() const { return low_rank_.rank > 0; }
+  bool trains() const { return !is_pretrained_ || is_low_rank(); }
   const EvaluateSettings& evaluate() const { return evaluate_; }
   const CompareSettings& compare() const { return compare_; }
   std::int64_t micro_batch() const { return micro_batch_; }
@@ -69,6 +71,8 @@ class Experiment {
   /// level.
   double start_scale(std::int64_t steps = 0) const;
 
+  /// The factors that train in place of the model's weights, which must be those to start from; null: those train.
+  std::shared_ptr<LowRankWeights> low_rank(const Model& model) const;
   TrainJob train_job(Model& model, const std::filesystem::path& folder) const;
 
   /// Hash of what the outcome of a stage depends on.
@@ -102,6 +106,7 @@ class Experiment {
   std::string scheduler_path_;
   std::optional<Settings> train_;
   OptimizerOptions optimizer_{};
+  LowRankOptions low_rank_{};
   std::optional<Settings> ema_;
   Parameterisation parameterisation_{};
   EvaluateSettings evaluate_{};

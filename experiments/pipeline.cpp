@@ -73,7 +73,7 @@ class Pipeline {
     write_file(folder_ / "config.resolved.yaml", experiment_.config().resolved());
     write_environment(model_, folder_, options_.command);
     stage("train", [&] { train_stage(); });
-    if (!experiment_.is_pretrained() && (wants("train") || wants("sample"))) load_weights();
+    if (experiment_.trains() && (wants("train") || wants("sample"))) load_weights();
     if (experiment_.is_classifier()) {
       stage("evaluate", [&] { merge_metrics(measure_accuracy(experiment_, model_)); });
     } else if (experiment_.is_autoencoder()) {
@@ -86,7 +86,8 @@ class Pipeline {
         merge_metrics({{"compare", compare_samplers(experiment_, model_, *evaluator_, folder_)}});
       });
     }
-    if (wants("train")) save_model(folder_ / "model", experiment_, model_, "float32", card_facts(experiment_, folder_));
+    if (wants("train") && !experiment_.is_pretrained())
+      save_model(folder_ / "model", experiment_, model_, "float32", card_facts(experiment_, folder_));
     if (wants("report")) report_stage();
   }
 
@@ -95,7 +96,7 @@ class Pipeline {
     const bool is_asked = std::find(options_.stages.begin(), options_.stages.end(), name) != options_.stages.end();
     if (name == "compare") return is_asked && experiment_.is_denoiser() && !experiment_.compare().samplers.empty();
     // Alone, training a network that has its weights is refused; among other stages there is nothing to do.
-    if (name == "train") return is_asked && !(experiment_.is_pretrained() && options_.stages.size() > 1);
+    if (name == "train") return is_asked && (experiment_.trains() || options_.stages.size() == 1);
     return is_asked;
   }
 
@@ -118,8 +119,9 @@ class Pipeline {
   }
 
   std::string hash_of_training_inputs() {
-    if (experiment_.is_pretrained()) return hash_of_weights(model_) + "\n";
-    std::string text = inputs_.of("data", experiment_.dataset()->files()) + "\n";
+    if (experiment_.is_pretrained() && own_weights_.empty()) own_weights_ = hash_of_weights(model_) + "\n";
+    if (!experiment_.trains()) return own_weights_;
+    std::string text = own_weights_ + inputs_.of("data", experiment_.dataset()->files()) + "\n";
     const std::string init = experiment_.train_settings().text("init");
     if (!init.empty()) text += inputs_.of("train.init", model_files(init)) + "\n";
     if (const auto files = experiment_.objective()->files(); !files.empty())
@@ -176,10 +178,10 @@ class Pipeline {
   void train_stage() {
     TrainJob job = experiment_.train_job(model_, folder_);
     job.config_hash = train_hash_;
-    const std::string init = experiment_.train_settings().text("init");
-    if (!init.empty()) start_from(init);
+    start();
+    job.low_rank = low_rank_;
     std::printf("train     %s weights, %lld steps of %lld, %s, %s\n",
-                format_short(static_cast<double>(num_weights(model_.backbone->parameters().all())), 4).c_str(),
+                format_short(static_cast<double>(num_weights(weights_that_train())), 4).c_str(),
                 static_cast<long long>(job.steps), static_cast<long long>(job.batch),
                 describe_device(model_.device).c_str(), precision_name(model_.precision).c_str());
     std::fflush(stdout);
@@ -195,6 +197,15 @@ class Pipeline {
         return file;
       };
     thaw::train(job);
+  }
+
+  // The weights that training starts from.
+  void start() {
+    if (const std::string init = experiment_.train_settings().text("init"); !init.empty()) start_from(init);
+    low_rank_ = experiment_.low_rank(model_);
+  }
+  const NamedTensors& weights_that_train() const {
+    return low_rank_ ? low_rank_->factors() : model_.backbone->parameters().all();
   }
 
   // A network that is told more than the one it starts from keeps what it was made with for that: it starts at zero.
@@ -218,7 +229,11 @@ class Pipeline {
     NamedTensors average;
     for (const auto& [name, tensor] : state->tensors)
       if (name.starts_with("ema.") && !name.starts_with("ema.objective.")) average.emplace_back(name.substr(4), tensor);
-    assign(model_.backbone->parameters().all(), average, (folder_ / "checkpoints").string());
+    if (experiment_.is_low_rank() && !low_rank_) start();
+    assign(weights_that_train(), average, (folder_ / "checkpoints").string());
+    if (!low_rank_) return;
+    low_rank_->apply();
+    low_rank_->save(folder_ / "lora.safetensors");
   }
 
   void load_evaluator() {
@@ -269,7 +284,8 @@ class Pipeline {
   Model model_;
   nlohmann::json stages_;
   InputHashes inputs_;
-  std::string train_hash_;
+  std::string train_hash_, own_weights_;      // own: hash of those a backbone brings along, before any training
+  std::shared_ptr<LowRankWeights> low_rank_;  // null: the weights themselves train
   std::optional<Evaluator> evaluator_;
 };
 

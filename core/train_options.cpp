@@ -1,0 +1,34 @@
+#include "core/trainer.h"
+
+namespace thaw {
+
+const std::vector<Option>& train_options() {
+  static const std::vector<Option> options{
+      {"steps", std::int64_t{500}, "updates of the weights", 1, 1e9},
+      {"batch", std::int64_t{128}, "examples an update", 1, 1e7},
+      {"micro_batch", std::int64_t{0}, "examples at a time; their gradients add up. 0: the whole batch", 0, 1e7},
+      {"checkpoint_every", std::int64_t{100}, "steps", 1, 1e9},
+      {"preview_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
+      {"validate_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
+      {"log_every", std::int64_t{10}, "steps", 1, 1e9},
+      {"on_not_finite",
+       std::string("abort"),
+       "what a loss or gradient that is not finite leads to",
+       0,
+       0,
+       {"abort", "skip", "rollback"}},
+      {"init", std::string(), "model directory whose weights to start from"},
+      {"cache_latents", true, "keeps what a costly codec encodes in the user's cache, under a hash of data and codec"}};
+  return options;
+}
+
+const std::vector<Option>& ema_options() {
+  static const std::vector<Option> options{
+      {"decay", 0.999, "of the moving average of weights that samples", 0.0, 0.9999999},
+      {"more_decays", std::vector<double>{}, "of further averages, for `thaw ema`", 0.0, 0.9999999},
+      {"power", std::vector<double>{}, "relative widths of power-function averages, for `thaw ema`", 1e-3, 0.2886},
+      {"snapshot_every", std::int64_t{0}, "steps between snapshots of those; 0 for none", 0, 1e9}};
+  return options;
+}
+
+}  // namespace thaw
