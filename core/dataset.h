@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/backbone.h"
+#include "core/prompt_checker.h"
 
 namespace thaw {
 
@@ -23,6 +24,8 @@ class Dataset {
   /// A pure function of the index, thread-safe.
   virtual Example get(std::int64_t index) const = 0;
   virtual std::int64_t num_classes() const { return 0; }
+  /// Holds such samples against their captions; null where nothing can.
+  virtual PromptCheckerPtr prompt_checker() const { return nullptr; }
   /// What the examples are read from: a finished stage whose data has changed since is done again.
   virtual std::vector<std::filesystem::path> files() const { return {}; }
 };
