@@ -144,6 +144,26 @@ CATCH_TEST_CASE("prompts obeyed go from a configuration to metrics, comparison, 
               std::string::npos);
 }
 
+CATCH_TEST_CASE("a negative prompt changes samples, an empty one nothing", "[experiments][prompts]") {
+  const Scratch scratch("negative");
+  const std::string run = scratch / "run", out = scratch / "s.npz";
+  CATCH_REQUIRE(run_program("train " + captioned_config(scratch) + " out=" + run + " train.steps=6", scratch).code ==
+                0);
+  const auto sampled = [&](const std::string& settings) {
+    const Outcome outcome = run_program("sample " + run + " n=2 out=" + out + " " + settings, scratch);
+    CATCH_CAPTURE(settings, outcome.err);
+    CATCH_REQUIRE(outcome.code == 0);
+    return read_npz(out).at("arr_0").bytes;
+  };
+  const std::string prompt = "prompt=\"a small red 3 at the centre\" grid.steps=3 guidance.scale=20 ";
+  const auto plain = sampled(prompt);
+  CATCH_CHECK(plain == sampled(prompt + "negative=\"\""));
+  CATCH_CHECK(plain != sampled(prompt + "negative=\"a large: blue 7\""));
+  const Outcome none = run_program("sample models/digits n=1 negative=red out=" + out, scratch);
+  CATCH_CHECK(none.code == 2);
+  CATCH_CHECK_THAT(none.err, Catch::Contains("negative_prompt: the samples have no captions"));
+}
+
 CATCH_TEST_CASE("prompts that cannot be judged are refused before anything is trained", "[experiments][errors]") {
   const Scratch scratch("prompt_errors");
   const std::string config = captioned_config(scratch), tiny = tiny_config(scratch).string();
