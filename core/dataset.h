@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/backbone.h"
+#include "core/prompt_checker.h"
 
 namespace thaw {
 
@@ -26,6 +27,8 @@ class Dataset {
   /// The condition alone, where the data is kept elsewhere.
   virtual Condition condition(std::int64_t index) const { return get(index).condition; }
   virtual std::int64_t num_classes() const { return 0; }
+  /// Holds such samples against their captions; null where nothing can.
+  virtual PromptCheckerPtr prompt_checker() const { return nullptr; }
   /// What the examples are read from: a finished stage whose data has changed since is done again.
   virtual std::vector<std::filesystem::path> files() const { return {}; }
 };

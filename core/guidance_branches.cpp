@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/text.h"
+#include "core/caption.h"
 #include "core/guidance_parts.h"
 #include "core/lanes.h"
 
@@ -19,20 +20,33 @@ using Branches = std::vector<Branch>;
 
 const Option kNegative{"negative", std::int64_t{-1}, "label to guide away from in place of none; -1: none", -1, 1e9};
 
+const Option kNegativePrompt{"negative_prompt", std::string(),
+                             "text to guide away from in place of the empty one, of models that read captions"};
+
 // The branch guided against, and the query that says what it is conditioned on.
 struct Against {
   Branch branch = Branch::kUnconditional;
   Query asked{};
 };
 
-Against guided_against(const Settings& settings, std::int64_t negative, const GuidedRun& run) {
-  const auto label = run.condition.find("label");
-  if (negative < 0) return {};
-  if (label == run.condition.end()) settings.fail("negative", "the samples have no labels.");
-  if (run.model != nullptr && negative >= run.model->spec.num_classes)
-    settings.fail("negative", concat("must be below ", run.model->spec.num_classes, ", got ", negative, "."));
+Against guided_against(const Settings& settings, const GuidedRun& run) {
+  const std::int64_t negative = settings.integer("negative");
+  const std::string& prompt = settings.text("negative_prompt");
+  if (negative < 0 && prompt.empty()) return {};
   Condition condition = run.condition;
-  condition["label"] = at::full_like(label->second, negative);
+  if (negative >= 0) {
+    const auto label = condition.find("label");
+    if (label == condition.end()) settings.fail("negative", "the samples have no labels.");
+    if (run.model != nullptr && negative >= run.model->spec.num_classes)
+      settings.fail("negative", concat("must be below ", run.model->spec.num_classes, ", got ", negative, "."));
+    label->second = at::full_like(label->second, negative);
+  }
+  if (!prompt.empty()) {
+    const auto caption = condition.find("caption");
+    if (caption == condition.end()) settings.fail("negative_prompt", "the samples have no captions.");
+    caption->second =
+        text_bytes(prompt, caption->second.size(1)).to(caption->second.device()).expand_as(caption->second);
+  }
   return {Branch::kNegative, {.at = {}, .negative = std::make_shared<const Condition>(std::move(condition))}};
 }
 
@@ -55,10 +69,9 @@ Guidance make_cfg(const Settings& settings, const GuidanceParts&, const Config&)
   const Strength strength = read_strength(settings);
   const double phi = settings.number("rescale");
   const std::string space = settings.text("rescale_space");
-  const std::int64_t negative = settings.integer("negative");
   return [=](Denoiser denoiser, const GuidedRun& run) {
     if (strength.scale != 1.0 || strength.schedule == "list") expect_condition(run, "cfg");
-    const Against against = guided_against(settings, negative, run);
+    const Against against = guided_against(settings, run);
     const auto weights = [=](const Level& level) {
       return classifier_free_weights(strength.at(level), against.branch);
     };
@@ -93,10 +106,9 @@ at::Tensor zero_star(const at::Tensor& x, const at::Tensor& conditional, const a
 Guidance make_cfg_zero(const Settings& settings, const GuidanceParts&, const Config&) {
   const Strength strength = read_strength(settings);
   const double still_from = 1.0 - settings.number("zero_init");
-  const std::int64_t negative = settings.integer("negative");
   return [=](Denoiser denoiser, const GuidedRun& run) {
     expect_condition(run, "cfg_zero");
-    const Against against = guided_against(settings, negative, run);
+    const Against against = guided_against(settings, run);
     Combination combination;
     combination.branches = [=](const Level& level) {
       return strength.is_neutral(level) ? Branches{Branch::kConditional}
@@ -165,10 +177,9 @@ Guidance make_apg(const Settings& settings, const GuidanceParts&, const Config&)
   const Strength strength = read_strength(settings);
   const ProjectionOptions options{settings.number("parallel"), settings.number("norm")};
   const double beta = settings.number("momentum");
-  const std::int64_t negative = settings.integer("negative");
   return [=](Denoiser denoiser, const GuidedRun& run) {
     expect_condition(run, "apg");
-    const Against against = guided_against(settings, negative, run);
+    const Against against = guided_against(settings, run);
     const auto momentum = std::make_shared<Momentum>(beta);
     Combination combination;
     combination.branches = [=](const Level& level) {
@@ -220,16 +231,18 @@ void register_branch_guidance(GuidanceRegistry& registry) {
             {{"rescale", 0.0, "share of the guided quantity brought to the conditional one's deviation", 0.0, 1.0},
              {"rescale_space", std::string("output"),
               "the quantity: the network's output (as diffusers), data, noise or velocity", 0, 0, kSpaceNames},
-             kNegative}),
+             kNegative,
+             kNegativePrompt}),
         {"needs_condition"}},
        make_cfg});
   registry.add(
       {{"cfg_zero",
         "CFG-Zero*: the unconditional velocity scaled to fit the conditional one, none at all next to noise.",
         "Fan et al. 2025, eq. 6, 7, algorithm 1",
-        with_options(
-            strength_options(3.0, kScaleHelp),
-            {{"zero_init", 0.04, "share of noise fractions, from noise down, without velocity", 0.0, 1.0}, kNegative}),
+        with_options(strength_options(3.0, kScaleHelp),
+                     {{"zero_init", 0.04, "share of noise fractions, from noise down, without velocity", 0.0, 1.0},
+                      kNegative,
+                      kNegativePrompt}),
         {"needs_condition"}},
        make_cfg_zero});
   registry.add(
@@ -240,7 +253,8 @@ void register_branch_guidance(GuidanceRegistry& registry) {
                      {{"parallel", 0.0, "weight of the update's part along the estimate; 1 keeps it", 0.0, 10.0},
                       {"norm", 0.0, "longest update of a sample; 0: any", 0.0, 1e9},
                       {"momentum", -0.5, "weight of the updates at noisier levels", -0.99, 0.99},
-                      kNegative}),
+                      kNegative,
+                      kNegativePrompt}),
         {"needs_condition"}},
        make_apg});
   registry.add({{"embedded",

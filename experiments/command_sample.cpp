@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -136,6 +137,8 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   const EditSettings edit = take_edit(line);
   const std::int64_t asked = take_integer(line, "n", 0, 1), label = take_integer(line, "label", -1, 0);
   const std::string prompt = take_setting(line, "prompt");
+  if (const std::string negative = take_setting(line, "negative"); !negative.empty())
+    line.settings.push_back("guidance.negative_prompt=" + nlohmann::json(negative).dump());  // quoted as YAML takes it
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   const Experiment& experiment = *loaded.experiment;
   if (!experiment.is_denoiser())

@@ -125,7 +125,7 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
   std::string text =
       concat("# ", parts.front().title, "\n\nWritten by `", command, " out=", out, "`; not edited by hand.\n\n");
   text += concat("Commit ", parts.front().commit.substr(0, 12), ", ", parts.front().device, ", seed ",
-                 parts.front().seed, ". Intervals: 95 %, by resampling (Frechet) and Wilson (recognised). ",
+                 parts.front().seed, ". Intervals: 95 %, by resampling (Frechet) and Wilson (recognised, obeyed). ",
                  names.empty() ? ""
                                : concat("Ratio: to the smallest distance of ", join(names, ", "),
                                         " at the same number of samples. "),
@@ -133,8 +133,10 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
   if (std::any_of(parts.begin(), parts.end(),
                   [](const Part& part) { return part.trained_for_judge || part.trained_for_features; }))
     text += "\\*: by a network that the configuration's own training used.\n\n";
-  text += "| configuration | trained | sampler | evaluations | n | recognised | Frechet distance | floor | ratio |\n";
-  text += "|---|---|---|---|---|---|---|---|---|\n";
+  text +=
+      "| configuration | trained | sampler | evaluations | n | recognised | obeyed | Frechet distance | floor | ratio "
+      "|\n";
+  text += "|---|---|---|---|---|---|---|---|---|---|\n";
   for (const Part& part : parts)
     for (const auto& cell : part.compared["cells"]) {
       const std::string sampler = cell["sampler"];
@@ -144,7 +146,7 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
                  sampler, " | ");
       if (cell.contains("refused")) {
         text += concat(start, cell["evaluations"].get<std::int64_t>(), " | | ", cell["refused"].get<std::string>(),
-                       " | | | |\n");
+                       " | | | | |\n");
         continue;
       }
       const std::int64_t n = cell["n"];
@@ -152,6 +154,7 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
       const bool has_ratio = reference != best.end() && cell.contains("frechet");
       text += concat(start, cell["evaluations_used"].get<std::int64_t>(), " | ", n, " | ",
                      with_interval(cell, "class_agreement", part.trained_for_judge), " | ",
+                     with_interval(cell, "prompt_obeyed", part.trained_for_judge), " | ",
                      with_interval(cell, "frechet", part.trained_for_features), " | ",
                      part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "-", " | ",
                      has_ratio ? format_short(cell["frechet"].get<double>() / reference->second, 3) : "-", " |\n");

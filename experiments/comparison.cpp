@@ -42,7 +42,7 @@ nlohmann::json measure_solver(const Experiment& experiment, const Model& model, 
   const std::string stem = concat("compare_", file_stem(sampler), "_", budget);
   const SampledSet sampled = sample_resumable(experiment, model, request, sampler, pictures / (stem + ".partial"));
   const at::Tensor raw = experiment.codec()->decode(sampled.x);
-  const nlohmann::json measured = evaluator.measure(raw, request.labels);
+  const nlohmann::json measured = evaluator.measure(raw, request.labels, request.captions);
   const std::string picture = stem + ".png";
   write_file(pictures / picture,
              experiment.codec()->sheet_png(raw.narrow(0, 0, std::min(kShown, raw.size(0))), kShown / 2));
@@ -57,6 +57,7 @@ nlohmann::json measure_solver(const Experiment& experiment, const Model& model, 
     cell[name + "_low"] = detail["low"];
     cell[name + "_high"] = detail["high"];
   }
+  if (measured.contains("prompts")) cell["prompts"] = measured["prompts"]["rows"];
   return cell;
 }
 

@@ -11,10 +11,12 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/text.h"
+#include "core/caption.h"
 #include "core/math/philox.h"
 #include "core/metrics/features.h"
 #include "core/metrics/frechet.h"
 #include "experiments/inputs.h"
+#include "experiments/obedience.h"
 
 namespace thaw {
 
@@ -69,6 +71,9 @@ void expect_measurable(const Experiment& experiment) {
     if (metric != "class_agreement" && !experiment.held_out())
       section.fail("metrics", concat(metric, " needs held-out examples, and dataset \"",
                                      experiment.config().section("dataset").type("mnist"), "\" has no test split."));
+    if (metric == "prompt_obeyed" && !experiment.held_out()->prompt_checker())
+      section.fail("metrics", concat("prompt_obeyed needs captions that can be checked, and dataset \"",
+                                     experiment.config().section("dataset").type("mnist"), "\" has none."));
   }
 }
 
@@ -98,6 +103,14 @@ void expect_fits(const Experiment& experiment, const LoadedModel& network, const
                           at::IntArrayRef(found), "."));
 }
 
+void expect_knows(const Experiment& experiment, const LoadedModel& judge, std::int64_t classes) {
+  if (judge.model.spec.num_classes == classes) return;
+  experiment.config()
+      .section("evaluate")
+      .fail("judge", concat(experiment.evaluate().judge, " knows ", judge.model.spec.num_classes,
+                            " classes, and the data has ", classes, "."));
+}
+
 }  // namespace
 
 Evaluator::Evaluator(const Experiment& experiment) : experiment_(experiment) {
@@ -108,14 +121,25 @@ Evaluator::Evaluator(const Experiment& experiment) : experiment_(experiment) {
     expect_fits(experiment, *features_, "features", evaluate.features);
   }
   if (wants("class_agreement")) {
-    judge_ = open_model(evaluate.judge, experiment.catalog());
+    open_judge();
     expect_fits(experiment, *judge_, "judge", evaluate.judge);
-    const std::int64_t known = judge_->model.spec.num_classes, asked = experiment.data_spec().num_classes;
-    if (known != asked)
+    expect_knows(experiment, *judge_, experiment.data_spec().num_classes);
+  }
+  if (wants("prompt_obeyed")) {
+    open_judge();
+    const DataSpec needed = experiment.held_out()->prompt_checker()->judge_spec();
+    classifier_of(judge_->model, evaluate.judge);
+    if (judge_->model.spec.shape != needed.shape)
       experiment.config()
           .section("evaluate")
-          .fail("judge", concat(evaluate.judge, " knows ", known, " classes, and the data has ", asked, "."));
+          .fail("judge", concat(evaluate.judge, " takes ", at::IntArrayRef(judge_->model.spec.shape),
+                                ", and prompts are judged on ", at::IntArrayRef(needed.shape), "."));
+    expect_knows(experiment, *judge_, needed.num_classes);
   }
+}
+
+void Evaluator::open_judge() {
+  if (!judge_) judge_ = open_model(experiment_.evaluate().judge, experiment_.catalog());
 }
 
 bool Evaluator::wants(const std::string& metric) const {
@@ -138,34 +162,66 @@ const at::Tensor& Evaluator::reference() {
   return reference_;
 }
 
-nlohmann::json Evaluator::measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels) {
+nlohmann::json Evaluator::measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels,
+                                  const std::vector<std::string>& captions) {
   nlohmann::json result{{"details", nlohmann::json::object()}};
-  const std::int64_t n = raw.size(0);
-  if (wants("class_agreement") && !labels.empty()) {
-    const Classifier& judge = classifier_of(judge_->model, experiment_.evaluate().judge);
-    const at::Tensor named = in_parts(raw, *judge_->experiment->codec(), judge_->model,
-                                      [&](const at::Tensor& x) { return judge.logits(x).argmax(1); });
-    const auto right = named.eq(at::tensor(labels, at::kLong)).sum().item<std::int64_t>();
-    result["class_agreement"] = static_cast<double>(right) / static_cast<double>(n);
-    result["details"]["class_agreement"] =
-        proportion(right, n,
-                   concat("share recognised as the class asked for, by ",
-                          named_network(experiment_, experiment_.evaluate().judge), "; 95 % Wilson interval"));
-  }
-  if (wants("frechet")) {
-    const at::Tensor own = features(raw);
-    const Interval interval = frechet_interval(own, reference(), experiment_.seed());
-    result["frechet"] = frechet_distance(own, reference());
-    result["details"]["frechet"] = {
-        {"low", interval.low},
-        {"high", interval.high},
-        {"n", n},
-        {"protocol", concat("features of ", named_network(experiment_, experiment_.evaluate().features), " against ",
-                            reference().size(0),
-                            " held-out examples; 95 % bootstrap interval over samples "
-                            "with the bias of resampling taken off")}};
-  }
+  if (wants("class_agreement") && !labels.empty()) add_class_agreement(result, raw, labels);
+  if (wants("prompt_obeyed") && !captions.empty()) add_prompts(result, raw, captions);
+  if (!wants("frechet")) return result;
+  const at::Tensor own = features(raw);
+  const Interval interval = frechet_interval(own, reference(), experiment_.seed());
+  result["frechet"] = frechet_distance(own, reference());
+  result["details"]["frechet"] = {
+      {"low", interval.low},
+      {"high", interval.high},
+      {"n", raw.size(0)},
+      {"protocol", concat("features of ", named_network(experiment_, experiment_.evaluate().features), " against ",
+                          reference().size(0),
+                          " held-out examples; 95 % bootstrap interval over samples "
+                          "with the bias of resampling taken off")}};
   return result;
+}
+
+void Evaluator::add_class_agreement(nlohmann::json& result, const at::Tensor& raw,
+                                    const std::vector<std::int64_t>& labels) {
+  const Classifier& judge = classifier_of(judge_->model, experiment_.evaluate().judge);
+  const at::Tensor named = in_parts(raw, *judge_->experiment->codec(), judge_->model,
+                                    [&](const at::Tensor& x) { return judge.logits(x).argmax(1); });
+  const auto right = named.eq(at::tensor(labels, at::kLong)).sum().item<std::int64_t>();
+  const std::int64_t n = raw.size(0);
+  result["class_agreement"] = static_cast<double>(right) / static_cast<double>(n);
+  result["details"]["class_agreement"] =
+      proportion(right, n,
+                 concat("share recognised as the class asked for, by ",
+                        named_network(experiment_, experiment_.evaluate().judge), "; 95 % Wilson interval"));
+}
+
+Naming Evaluator::naming() const {
+  return [&judge = classifier_of(judge_->model, experiment_.evaluate().judge),
+          device = judge_->model.device](const at::Tensor& x) {
+    const c10::NoGradGuard no_grad;
+    return judge.logits(x.to(device)).argmax(1).to(at::kCPU);
+  };
+}
+
+void Evaluator::add_prompts(nlohmann::json& result, const at::Tensor& raw, const std::vector<std::string>& captions) {
+  result["prompts"] = measure_prompts(*experiment_.held_out()->prompt_checker(), raw, captions, naming());
+  const nlohmann::json& in_full = result["prompts"]["rows"][0];
+  result["prompt_obeyed"] = in_full["share"];
+  result["details"]["prompt_obeyed"] = {
+      {"low", in_full["low"]},
+      {"high", in_full["high"]},
+      {"n", in_full["n"]},
+      {"protocol", concat("share that shows all its held-out caption asks for, as read with ",
+                          named_network(experiment_, experiment_.evaluate().judge),
+                          "; 95 % Wilson interval; ceiling: the real examples of the same captions")}};
+}
+
+nlohmann::json Evaluator::real_prompts(std::int64_t n) {
+  const Batch real = examples(*experiment_.held_out(), n);
+  std::vector<std::string> captions;
+  for (std::int64_t i = 0; i < real.data.size(0); ++i) captions.push_back(text_of(real.condition.at("caption")[i]));
+  return measure_prompts(*experiment_.held_out()->prompt_checker(), real.data, captions, naming());
 }
 
 double Evaluator::frechet_floor(std::int64_t n) {

@@ -20,18 +20,27 @@ class Evaluator {
   /// Opens the networks and checks that they take the experiment's samples: ConfigError where one cannot.
   explicit Evaluator(const Experiment& experiment);
 
-  /// raw [n, ...] as the codec decodes, labels asked for (may be empty). {"class_agreement": .., "frechet": ..,
-  /// "details": {name: {low, high, n, protocol}}}, as far as the experiment asks for them.
-  nlohmann::json measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels);
+  /// raw [n, ...] as the codec decodes, labels and captions asked for (may be empty). {"class_agreement": ..,
+  /// "frechet": .., "prompt_obeyed": .., "prompts": as measure_prompts tells, "details": {name: {low, high, n,
+  /// protocol}}}, as far as the experiment asks for them.
+  nlohmann::json measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels,
+                         const std::vector<std::string>& captions = {});
 
   /// The Frechet distance of n real training examples, and of n samples of noise, to the same reference.
   double frechet_floor(std::int64_t n);
   double frechet_noise(std::int64_t n);
 
+  /// What measure_prompts tells of the first n held-out examples and their own captions: as well as the judge reads.
+  nlohmann::json real_prompts(std::int64_t n);
+
  private:
   bool wants(const std::string& metric) const;
+  void open_judge();
   at::Tensor features(const at::Tensor& raw);
   const at::Tensor& reference();
+  void add_class_agreement(nlohmann::json& result, const at::Tensor& raw, const std::vector<std::int64_t>& labels);
+  void add_prompts(nlohmann::json& result, const at::Tensor& raw, const std::vector<std::string>& captions);
+  Naming naming() const;
 
   const Experiment& experiment_;
   std::optional<LoadedModel> features_, judge_;

@@ -212,9 +212,10 @@ void Experiment::read_evaluation() {
                    "names",
                    0,
                    0,
-                   {"accuracy", "class_agreement", "frechet", "psnr"}},
+                   {"accuracy", "class_agreement", "frechet", "psnr", "prompt_obeyed"}},
                   {"features", std::string(), "model directory of the network whose features frechet compares"},
-                  {"judge", std::string(), "model directory of the classifier that recognises samples"}},
+                  {"judge", std::string(),
+                   "model directory of the classifier that recognises samples, or what of prompts they show"}},
               "section evaluate");
   evaluate_ = {evaluate.integer("n"), evaluate.texts("metrics"), evaluate.text("features"), evaluate.text("judge")};
   const auto wants = [&](const char* metric) {
@@ -222,8 +223,9 @@ void Experiment::read_evaluation() {
   };
   if (wants("frechet") && evaluate_.features.empty())
     evaluate.fail("metrics", "frechet needs evaluate.features, a model directory.");
-  if (wants("class_agreement") && evaluate_.judge.empty())
-    evaluate.fail("metrics", "class_agreement needs evaluate.judge, a model directory.");
+  for (const char* metric : {"class_agreement", "prompt_obeyed"})
+    if (wants(metric) && evaluate_.judge.empty())
+      evaluate.fail("metrics", concat(metric, " needs evaluate.judge, a model directory."));
   const Settings compare = config_.section("compare").read(
       std::vector<Option>{{"samplers", std::vector<std::string>{},
                            "names, or \"name option=value ...\"; `all` for every planned one; none for no comparison"},

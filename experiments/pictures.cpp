@@ -17,6 +17,7 @@ namespace {
 constexpr std::int64_t kShown = 10;
 constexpr int kForwardFrames = 9;
 constexpr std::int64_t kSheetColumns = 12;
+constexpr std::int64_t kWithCaption = 24;
 
 std::string numbered(const std::string& stem, std::size_t i) {
   return concat(stem, i < 10 ? "_0" : "_", i, ".png");
@@ -30,6 +31,11 @@ class PictureWriter {
            std::int64_t columns) {
     write_file(folder_ / file, codec_.sheet_png(raw, columns));
     index_[group].push_back({{"file", file}, {"caption", caption}});
+  }
+  /// One sample with what it was asked for; its number tells the report which verdict is its own.
+  void add_sample(std::size_t number, const std::string& asked, const at::Tensor& raw) {
+    add("samples", numbered("sample", number), asked, raw, 1);
+    index_["samples"].back()["sample"] = number;
   }
   std::size_t count(const std::string& group) const { return index_.contains(group) ? index_[group].size() : 0; }
   void finish() const { write_file(folder_ / "index.json", index_.dump(1)); }
@@ -80,8 +86,9 @@ void add_reverse(const Experiment& experiment, const Model& model, PictureWriter
 
 }  // namespace
 
-void write_pictures(const Experiment& experiment, const Model& model, const at::Tensor& raw,
-                    const std::vector<std::int64_t>& labels, const std::filesystem::path& folder) {
+void write_pictures(const Experiment& experiment, const Model& model, const Samples& samples,
+                    const std::filesystem::path& folder) {
+  const auto& [raw, labels, captions] = samples;
   PictureWriter pictures(*experiment.codec(), folder);
   add_forward(experiment, pictures);
   add_reverse(experiment, model, pictures);
@@ -93,7 +100,9 @@ void write_pictures(const Experiment& experiment, const Model& model, const at::
     if (!own.empty())
       pictures.add("samples", concat("class_", c, ".png"), std::to_string(c), at::stack(own), kSheetColumns);
   }
-  if (classes == 0)
+  for (std::size_t i = 0; i < captions.size() && i < static_cast<std::size_t>(kWithCaption); ++i)
+    pictures.add_sample(i, captions[i], raw.narrow(0, static_cast<std::int64_t>(i), 1));
+  if (classes == 0 && captions.empty())
     pictures.add("samples", "samples.png", "samples", raw.narrow(0, 0, std::min<std::int64_t>(raw.size(0), 120)),
                  kSheetColumns);
   pictures.finish();

@@ -246,13 +246,17 @@ class Pipeline {
     request.progress = "sample";
     save_samples(experiment_, model_, request, folder_ / "samples" / "samples.npz");
     const Samples samples = read_samples(folder_ / "samples" / "samples.npz");
-    write_pictures(experiment_, model_, samples.raw, samples.labels, folder_ / "pictures");
+    write_pictures(experiment_, model_, samples, folder_ / "pictures");
   }
 
   void evaluate_stage() {
     load_evaluator();
     const Samples samples = read_samples(folder_ / "samples" / "samples.npz");
-    nlohmann::json measured = evaluator_->measure(samples.raw, samples.labels);
+    nlohmann::json measured = evaluator_->measure(samples.raw, samples.labels, samples.captions);
+    if (measured.contains("prompt_obeyed")) {
+      measured["prompts"]["real"] = evaluator_->real_prompts(samples.raw.size(0))["rows"];
+      measured["prompt_obeyed_ceiling"] = measured["prompts"]["real"][0]["share"];
+    }
     if (measured.contains("frechet")) {
       measured["frechet_floor"] = evaluator_->frechet_floor(samples.raw.size(0));
       measured["frechet_noise"] = evaluator_->frechet_noise(samples.raw.size(0));

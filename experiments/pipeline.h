@@ -23,13 +23,10 @@ void run_pipeline(const Experiment& experiment, const PipelineOptions& options);
 std::vector<std::pair<std::string, std::string>> card_facts(const Experiment& experiment,
                                                             const std::filesystem::path& folder);
 
-/// Pictures of samples for people: the forward and reverse process and a sheet a class, with pictures/index.json.
-void write_pictures(const Experiment& experiment, const Model& model, const at::Tensor& raw,
-                    const std::vector<std::int64_t>& labels, const std::filesystem::path& folder);
-
-/// Samples into <path>: arr_0 channels last, as the codec decodes (uint8 pictures), arr_1 labels; memory does not grow
-/// with n. Micro-batches are kept in <path>.partial until all are there: the same request, stopped at any moment (also
-/// by SIGKILL) and made again, goes on behind them and ends in the same bytes.
+/// Samples into <path>: arr_0 channels last, as the codec decodes (uint8 pictures), arr_1 labels, captions as
+/// zero-padded bytes; memory does not grow with n. Micro-batches are kept in <path>.partial until all are there: the
+/// same request, stopped at any moment (also by SIGKILL) and made again, goes on behind them and ends in the same
+/// bytes.
 void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                   const std::filesystem::path& path);
 
@@ -41,9 +38,15 @@ SampledSet sample_resumable(const Experiment& experiment, const Model& model, co
 struct Samples {
   at::Tensor raw;  // channels first
   std::vector<std::int64_t> labels{};
+  std::vector<std::string> captions{};
 };
 /// Throws DataError when the file is not what save_samples writes.
 Samples read_samples(const std::filesystem::path& path);
+
+/// Pictures of samples for people, with pictures/index.json: the forward and reverse process; a sheet a class, or the
+/// first samples one by one with their captions.
+void write_pictures(const Experiment& experiment, const Model& model, const Samples& samples,
+                    const std::filesystem::path& folder);
 
 /// Content hash of a network's names and values.
 std::string hash_of_weights(const Model& model);

@@ -15,7 +15,10 @@ struct ReportMedium {
   std::string caption;
   std::string mime;  // "image/png"
   std::string bytes;
-  int width = 0, height = 0;  // pixels, of a PNG; else 0
+  int width = 0, height = 0;       // pixels, of a PNG; else 0
+  std::optional<double> sample{};  // number of the sample it shows alone
+  /// What it misses of its caption, where that was judged: nothing when it is obeyed.
+  std::optional<std::vector<std::string>> missed{};
 };
 
 struct ReportTrainingPoint {
@@ -63,6 +66,16 @@ struct ReportSetup {
       guidance_scale{};
 };
 
+/// Prompts obeyed, by what they ask for, and the same of real examples.
+struct ReportPrompts {
+  struct Row {
+    ReportFigure shown;                  // the share of samples
+    std::optional<ReportFigure> real{};  // of real examples of such captions
+  };
+  std::vector<Row> rows{};
+  std::vector<std::vector<std::string>> missed{};  // by sample
+};
+
 struct ReportData {
   std::string title;
   std::string config_text{};
@@ -76,6 +89,7 @@ struct ReportData {
   std::vector<std::pair<std::string, std::string>> facts{};  // texts of metrics.json: hashes, names
   std::vector<ReportStage> stages{};
   ReportComparison comparison{};
+  ReportPrompts prompts{};
 };
 
 /// Reads what stands in a run folder: config.resolved.yaml, environment.json, metrics.jsonl, metrics.json and

@@ -48,6 +48,7 @@ dl.key { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1f
 dl.key > div { padding: 1.1rem 0 1.2rem; }
 dl.key dt { font-size: .84rem; color: var(--soft); }
 dl.key dt::first-letter, .measurements tbody th::first-letter, .stages tbody th::first-letter,
+.prompts tbody th::first-letter,
 .facts th::first-letter { text-transform: uppercase; }
 dl.key dd { margin: 0; }
 dl.key strong { display: block; font: 600 2rem/1.25 var(--serif); font-variant-numeric: lining-nums tabular-nums; }
@@ -61,6 +62,11 @@ audio { width: 100%; min-width: 12rem; }
 [data-zoom] { cursor: zoom-in; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
 figcaption { font-size: .82rem; line-height: 1.4; color: var(--soft); margin-top: .4rem; }
+.obeyed, .missed { display: block; font-weight: 600; }
+.obeyed { color: var(--s6); }
+.obeyed::before { content: "\2713\00a0"; }
+.missed { color: var(--s2); }
+.missed::before { content: "\2717\00a0"; }
 
 .plot { margin: 1rem 0 0; }
 .canvas { position: relative; overflow-x: auto; }
@@ -107,6 +113,7 @@ button { font: inherit; min-width: 4.2rem; padding: .15rem .8rem; color: var(--i
 button:hover { border-color: var(--soft); }
 .media { list-style: none; margin: 1.2rem 0 0; padding: 0; display: grid; gap: 1.1rem .9rem; }
 .media.tiles { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
+.media.tiles.prompted { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
 .media.sounds { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 .media.wide-ones { gap: .3rem; }
 .media img, .media video { width: 100%; }
@@ -126,7 +133,7 @@ thead th { font-weight: 400; font-size: .82rem; color: var(--soft); border-botto
   white-space: nowrap; }
 tbody th { font-weight: 500; }
 tbody tr + tr > * { border-top: 1px solid var(--rule); }
-.measurements, .stages { min-width: 100%; }
+.measurements, .stages, .prompts { min-width: 100%; }
 .beside th { font-weight: 400; color: var(--soft); padding-left: 1.2rem; }
 tbody tr.beside > * { border-top: 0; padding-top: 0; }
 td.value, .measurements td:nth-child(3) { white-space: nowrap; }

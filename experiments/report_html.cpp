@@ -33,12 +33,19 @@ bool are_wide(const std::vector<ReportMedium>& media) {
                      [](const ReportMedium& medium) { return 2 * medium.width > 5 * medium.height; });
 }
 
+std::string verdict(const ReportMedium& medium) {
+  if (!medium.missed) return "";
+  return medium.missed->empty()
+             ? "<span class=\"obeyed\">obeyed</span>"
+             : concat("<span class=\"missed\">missed: ", escape(join(*medium.missed, ", ")), "</span>");
+}
+
 std::string list_items(const std::vector<ReportMedium>& media, const std::string& what, int shown_px) {
   std::string html;
   for (std::size_t i = 0; i < media.size(); ++i) {
     const std::string alt = concat(what, ", ", i + 1, " of ", media.size(), ": ", media[i].caption);
     html += concat("<li><figure>", media_element(media[i], alt, shown_px), "<figcaption>", escape(media[i].caption),
-                   "</figcaption></figure></li>\n");
+                   verdict(media[i]), "</figcaption></figure></li>\n");
   }
   return html;
 }
@@ -46,7 +53,7 @@ std::string list_items(const std::vector<ReportMedium>& media, const std::string
 /// The CSS class of a list by what it holds.
 std::string list_kind(const std::vector<ReportMedium>& media) {
   if (!media.empty() && media.front().mime.starts_with("audio/")) return "sounds";
-  if (!are_wide(media)) return "tiles";
+  if (!are_wide(media)) return !media.empty() && media.front().sample ? "tiles prompted" : "tiles";
   const bool are_short =
       std::all_of(media.begin(), media.end(), [](const ReportMedium& medium) { return medium.caption.size() <= 3; });
   return are_short ? "wide-ones short" : "wide-ones";

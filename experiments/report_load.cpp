@@ -3,83 +3,25 @@
 #include <cmath>
 #include <cstdint>
 
-#include <nlohmann/json.hpp>
-
 #include "core/base/config.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/io/bytes.h"
-#include "core/io/json_guard.h"
 #include "experiments/report.h"
 #include "experiments/report_html.h"
+#include "experiments/report_json.h"
+#include "experiments/report_parts.h"
 
 namespace thaw {
 
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;  // tables keep the order of the file
+using namespace report;
 
-constexpr std::uint64_t kMaxTextBytes = std::uint64_t{256} << 20;
 constexpr std::uint64_t kMaxMediaBytes = 256'000'000;  // of all media; browsers give up on larger pages
-constexpr int kMaxDepth = 32;
-constexpr std::size_t kMaxListed = 1000;
 constexpr std::size_t kMaxPreviews = 16;
-
-[[noreturn]] void fail(const std::string& where, const std::string& message) {
-  throw DataError(concat(where, ": ", message));
-}
-
-/// The guard checks depth, size and repeated keys, but sorts the keys; the second parse keeps them as written.
-Json parse_json(const std::string& text, const std::string& where) {
-  parse_json_text(text, where, kMaxDepth);
-  return Json::parse(text);
-}
-
-Json load_object(const fs::path& path) {
-  Json object = parse_json(read_file(path, kMaxTextBytes), path.string());
-  if (!object.is_object()) fail(path.string(), concat("expected an object, found ", object.type_name(), "."));
-  return object;
-}
-
-/// Absent: nothing. null, which JSON writers put for NaN and infinities: NaN.
-std::optional<double> find_number(const Json& object, const std::string& key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end()) return std::nullopt;
-  if (found->is_null()) return std::nan("");
-  if (!found->is_number()) fail(concat(where, ": ", key), concat("expected a number, found ", found->type_name(), "."));
-  return found->get<double>();
-}
-
-double get_number(const Json& object, const std::string& key, const std::string& where) {
-  const auto value = find_number(object, key, where);
-  if (!value) fail(concat(where, ": ", key), "a number is missing here.");
-  return *value;
-}
-
-std::string find_text(const Json& object, const std::string& key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return "";
-  if (!found->is_string()) fail(concat(where, ": ", key), concat("expected text, found ", found->type_name(), "."));
-  return found->get<std::string>();
-}
-
-/// The value under `key`, or nullptr when absent; refuses any other type than the one expected.
-const Json* find_list(const Json& object, const std::string& key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end()) return nullptr;
-  if (!found->is_array()) fail(concat(where, ": ", key), concat("expected a list, found ", found->type_name(), "."));
-  return &*found;
-}
-
-const Json* find_object(const Json& object, const std::string& key, const std::string& where) {
-  const auto found = object.find(key);
-  if (found == object.end()) return nullptr;
-  if (!found->is_object())
-    fail(concat(where, ": ", key), concat("expected an object, found ", found->type_name(), "."));
-  return &*found;
-}
 
 /// Media of one run folder, with one bound on all of them together.
 class MediaReader {
@@ -203,6 +145,7 @@ std::vector<ReportMedium> read_media_list(const Json& index, const std::string& 
     if (!entry.is_object()) fail(where, "expected an object with file and caption.");
     result.push_back(
         media.read(path.parent_path(), find_text(entry, "file", where), find_text(entry, "caption", where), where));
+    if (const auto sample = find_number(entry, "sample", where)) result.back().sample = *sample;
   }
   return result;
 }
@@ -211,9 +154,9 @@ bool ends_with(const std::string& text, std::string_view end) {
   return std::string_view(text).ends_with(end);
 }
 
-/// The numbers of an object as figures; NAME_low, _high, _n, _floor and _noise are joined to NAME where that stands.
+/// The numbers of an object as figures; NAME_low, _high, _n, _floor, _noise and _ceiling join NAME where that stands.
 std::vector<ReportFigure> read_figures(const Json& object, const std::vector<std::string>& skipped) {
-  static constexpr std::array<std::string_view, 5> kParts{"_low", "_high", "_n", "_floor", "_noise"};
+  static constexpr std::array<std::string_view, 6> kParts{"_low", "_high", "_n", "_floor", "_noise", "_ceiling"};
   std::vector<ReportFigure> figures;
   const auto is_figure = [&](const std::string& key) {
     const auto found = object.find(key);
@@ -229,7 +172,7 @@ std::vector<ReportFigure> read_figures(const Json& object, const std::vector<std
     if (!is_figure(key) || is_part(key)) continue;
     const auto part = [&](std::string_view name) { return find_number(object, concat(key, name), key); };
     ReportFigure figure{key, find_number(object, key, key).value(), part("_low"), part("_high"), part("_n")};
-    for (const char* name : {"floor", "noise"})
+    for (const char* name : {"floor", "noise", "ceiling"})
       if (const auto beside = part(concat("_", name))) figure.beside.emplace_back(name, *beside);
     figures.push_back(std::move(figure));
   }
@@ -317,8 +260,10 @@ void load_metrics(const fs::path& path, ReportData& data, MediaReader& media) {
   if (const Json* stages = find_object(metrics, "stages", where)) load_stages(*stages, where, data);
   if (const Json* compare = find_object(metrics, "compare", where))
     load_comparison(*compare, path.parent_path() / "pictures", where + ": compare", media, data);
+  if (const Json* prompts = find_object(metrics, "prompts", where))
+    data.prompts = load_prompts(*prompts, where + ": prompts");
   for (const auto& [key, value] : metrics.items())
-    if (key != "details" && key != "stages" && key != "compare") add_facts(key, value, data);
+    if (key != "details" && key != "stages" && key != "compare" && key != "prompts") add_facts(key, value, data);
 }
 
 }  // namespace
@@ -344,6 +289,7 @@ ReportData load_report(const fs::path& run_folder) {
     data.forward = read_media_list(index, "forward", path, media);
     data.reverse = read_media_list(index, "reverse", path, media);
     data.samples = read_media_list(index, "samples", path, media);
+    add_verdicts(data.prompts, data.samples);
   }
   if (!is_run)
     fail(run_folder.string(),

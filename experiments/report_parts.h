@@ -4,6 +4,7 @@
 #include <string>
 
 #include "experiments/report.h"
+#include "experiments/report_json.h"
 
 namespace thaw::report {
 
@@ -17,6 +18,13 @@ std::vector<double> smoothed_loss(const std::vector<ReportTrainingPoint>& points
 std::string comparison_section(const ReportData& data);
 std::string measurements_section(const ReportData& data);
 std::string reproduction_section(const ReportData& data);
+
+// report_prompts.cpp
+/// "prompts" of metrics.json. Throws DataError for what is not as the evaluation writes it.
+ReportPrompts load_prompts(const Json& prompts, const std::string& where);
+/// Tells each picture of one sample what was missed of its prompt.
+void add_verdicts(const ReportPrompts& prompts, std::vector<ReportMedium>& samples);
+std::string prompts_table(const ReportPrompts& prompts);
 
 /// The figure that the page leads with: the comparison's quality, else the first one; nullptr without figures.
 const ReportFigure* leading_figure(const ReportData& data);

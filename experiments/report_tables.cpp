@@ -214,6 +214,7 @@ std::string measurements_section(const ReportData& data) {
     for (const ReportFigure& figure : data.figures) html += measurement_row(figure);
     html += "</tbody></table></div>\n";
   }
+  html += prompts_table(data.prompts);
   if (!data.facts.empty()) html += facts_table(data.facts);
   if (!data.stages.empty()) html += "<h3>Time of each stage</h3>\n" + stages_table(data);
   return html + "</section>\n";

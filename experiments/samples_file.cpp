@@ -10,6 +10,7 @@
 #include "core/base/files.h"
 #include "core/base/progress.h"
 #include "core/base/text.h"
+#include "core/caption.h"
 #include "core/io/npz.h"
 #include "experiments/part_file.h"
 #include "experiments/pipeline.h"
@@ -85,8 +86,13 @@ void append_rest(const Model& model, const SampleRequest& request, const PartFil
   }
 }
 
-void write_npz(const Experiment& experiment, const Model& model, const std::vector<std::int64_t>& labels,
-               std::int64_t n, const PartFile& parts, const fs::path& path) {
+std::string_view bytes_of(const std::vector<std::int64_t>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(std::int64_t)};
+}
+
+void write_npz(const Experiment& experiment, const Model& model, const SampleRequest& request, const PartFile& parts,
+               const fs::path& path) {
+  const auto n = static_cast<std::int64_t>(request.samples.size());
   std::vector<std::int64_t> shape = model.spec.shape;
   shape.insert(shape.begin(), 1);
   const at::Tensor like = stored(experiment, at::zeros(shape));
@@ -96,9 +102,15 @@ void write_npz(const Experiment& experiment, const Model& model, const std::vect
   writer.begin_array("arr_0", description_of(like.scalar_type()), shape);
   parts.for_each([&](std::string_view bytes) { writer.write(bytes); });
   writer.end_array();
-  if (!labels.empty()) {
+  if (!request.labels.empty()) {
     writer.begin_array("arr_1", "<i8", {n});
-    writer.write(std::string_view(reinterpret_cast<const char*>(labels.data()), labels.size() * sizeof(std::int64_t)));
+    writer.write(bytes_of(request.labels));
+    writer.end_array();
+  }
+  if (!request.captions.empty()) {
+    writer.begin_array("captions", "|u1", {n, model.spec.caption_bytes});
+    for (const std::string& caption : request.captions)
+      writer.write(bytes_in(text_bytes(caption, model.spec.caption_bytes)));
     writer.end_array();
   }
   writer.commit();
@@ -120,8 +132,7 @@ void save_samples(const Experiment& experiment, const Model& model, const Sample
   PartFile parts(partial, request_key(experiment, model, request));
   append_rest(model, request, parts, partial,
               [&](const at::Tensor& x, std::int64_t) { parts.append(bytes_in(stored(experiment, x))); });
-  const auto n = static_cast<std::int64_t>(request.samples.size());
-  write_npz(experiment, model, request.labels, n, parts, path);
+  write_npz(experiment, model, request, parts, path);
   parts.remove();
 }
 
@@ -182,6 +193,14 @@ Samples read_samples(const fs::path& path) {
       throw DataError(concat(path.string(), ": expected arr_1 of int64, one a sample."));
     samples.labels.resize(static_cast<std::size_t>(samples.raw.size(0)));
     std::memcpy(samples.labels.data(), labels->second.bytes.data(), labels->second.bytes.size());
+  }
+  if (const auto captions = arrays.find("captions"); captions != arrays.end()) {
+    const std::vector<std::int64_t>& shape = captions->second.shape;
+    if (captions->second.descr != "|u1" || shape.size() != 2 || shape[0] != samples.raw.size(0))
+      throw DataError(concat(path.string(), ": expected captions of uint8, a row each sample."));
+    const at::Tensor rows = at::empty(shape, at::kByte);
+    std::memcpy(rows.data_ptr(), captions->second.bytes.data(), captions->second.bytes.size());
+    for (std::int64_t i = 0; i < rows.size(0); ++i) samples.captions.push_back(text_of(rows[i]));
   }
   return samples;
 }

@@ -70,6 +70,7 @@ class CaptionedDigits : public Scenes {
   Condition condition(std::int64_t index) const override {
     return {{"caption", text_bytes(caption_of(scene(index)), static_cast<std::int64_t>(kCaptionBytes))}};
   }
+  PromptCheckerPtr prompt_checker() const override { return scene_checker(); }
 };
 
 /// One patch of ink a scene, as a reader of scenes sees it.
@@ -102,15 +103,16 @@ DatasetPtr make_scenes(const Settings& settings) {
 }  // namespace
 
 void register_captioned_digits(DatasetRegistry& registry) {
-  const std::vector<Option> options{{"path", std::string("data/mnist"), "folder of the digits, as for mnist"},
-                                    {"split",
-                                     std::string("train"),
-                                     "digits and combinations; those of test are never in train",
-                                     0,
-                                     0,
-                                     {"train", "test"}},
-                                    {"size", std::int64_t{60000}, "of an epoch", 1, 1e9},
-                                    {"seed", std::int64_t{0}, "of the scenes", 0, 1e15}};
+  const std::vector<Option> options{
+      {"path", std::string("data/mnist"), "folder of the digits, as for mnist"},
+      {"split",
+       std::string("train"),
+       "digits, and pairs of digit and colour: every caption of test has one that train never shows",
+       0,
+       0,
+       {"train", "test"}},
+      {"size", std::int64_t{60000}, "of an epoch", 1, 1e9},
+      {"seed", std::int64_t{0}, "of the scenes", 0, 1e15}};
   registry.add(
       {{"captioned_digits", "One to three coloured MNIST digits on a 64 x 64 canvas, with a caption.", "", options, {}},
        make_scenes<CaptionedDigits>});

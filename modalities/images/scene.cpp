@@ -56,10 +56,9 @@ class Reader {
   std::string_view rest_;
 };
 
-// A tenth of a 64-bit hash's range.
-bool is_in_tenth(std::string_view caption) {
-  return std::stoull(content_hash(caption).substr(0, 8), nullptr, 16) % 10 == 0;
-}
+// Draws of draw_scene's seed that are its own: of scenes for testing, and of the split's colours.
+constexpr std::uint64_t kFirstTestDraw = std::uint64_t{1} << 40;
+constexpr std::uint32_t kSplitDraw = 1;
 
 }  // namespace
 
@@ -118,17 +117,30 @@ std::optional<Scene> read_caption(std::string_view caption) {
                                                                                       : std::nullopt;
 }
 
+std::size_t held_out_colour(std::int64_t digit) {
+  return static_cast<std::size_t>(digit) % kColours.size();
+}
+
 bool is_held_out(const Scene& scene) {
-  return is_in_tenth(caption_of(scene));
+  return std::ranges::any_of(scene.digits,
+                             [](const SceneDigit& digit) { return digit.colour == held_out_colour(digit.digit); });
 }
 
 Scene scene_of_split(std::uint64_t seed, std::uint64_t index, bool held_out) {
-  constexpr std::uint64_t kTries = 1000;  // a tenth is missed so often with probability 1e-46
-  for (std::uint64_t i = 0; i + 1 < kTries; ++i) {
-    Scene scene = draw_scene(seed, index * kTries + i);
-    if (is_held_out(scene) == held_out) return scene;
+  const std::uint64_t draw = held_out ? kFirstTestDraw + index : index;
+  Scene scene = draw_scene(seed, draw);
+  const NoiseKey key{seed, Purpose::kOther, draw, kSplitDraw, 0};
+  if (held_out) {
+    SceneDigit& digit = scene.digits[uniform_integer(key, 0, scene.digits.size())];
+    digit.colour = held_out_colour(digit.digit);
+    return scene;
   }
-  return draw_scene(seed, index * kTries);
+  for (std::size_t i = 0; i < scene.digits.size(); ++i) {
+    SceneDigit& digit = scene.digits[i];
+    if (digit.colour == held_out_colour(digit.digit))
+      digit.colour = (digit.colour + 1 + uniform_integer(key, i, kColours.size() - 1)) % kColours.size();
+  }
+  return scene;
 }
 
 std::array<double, 2> middle_of(const Scene& scene, std::size_t digit) {

@@ -63,9 +63,11 @@ std::string caption_of(const Scene& scene);
 /// nullopt where the text is no such caption.
 std::optional<Scene> read_caption(std::string_view caption);
 
-/// A tenth of all combinations, by a hash of the caption: they are for testing and never trained on.
+/// What is kept from training is one colour of each digit: of the 70 pairs of digit and colour, 60 are trained on.
+std::size_t held_out_colour(std::int64_t digit);
+/// Whether a scene shows such a pair. A scene for testing does, one for training never.
 bool is_held_out(const Scene& scene);
-/// The scenes of a split, by the same draws: those of the other split are passed over.
+/// Scenes of a split: draws of its own, in which number, digits, sizes and places are distributed as in the other.
 Scene scene_of_split(std::uint64_t seed, std::uint64_t index, bool held_out);
 
 /// Middle of a digit's place in pixels, by its place or the relation. Throws nothing; scenes are made by the above.

@@ -8,6 +8,8 @@
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/math/philox.h"
 
 namespace thaw::image {
@@ -171,7 +173,7 @@ std::vector<FoundPatch> find_patches(const at::Tensor& picture) {
   return found;
 }
 
-std::vector<FoundDigit> read_scene(const at::Tensor& picture, const Classifier& classifier) {
+std::vector<FoundDigit> read_scene(const at::Tensor& picture, const Naming& name) {
   const c10::NoGradGuard no_grad;
   std::vector<FoundDigit> found;
   std::vector<at::Tensor> inks;
@@ -180,7 +182,7 @@ std::vector<FoundDigit> read_scene(const at::Tensor& picture, const Classifier& 
     inks.push_back(patch.ink);
   }
   if (found.empty()) return found;
-  const at::Tensor named = classifier.logits(at::stack(inks)).argmax(1);
+  const at::Tensor named = name(at::stack(inks));
   for (std::size_t i = 0; i < found.size(); ++i)
     found[i].digit = named[static_cast<std::int64_t>(i)].item<std::int64_t>();
   return found;
@@ -206,6 +208,27 @@ Obeyed obeyed(const Scene& asked, const std::vector<FoundDigit>& found) {
     if (right > most) most = right, best = now;
   } while (std::ranges::next_permutation(order).found);
   return best;
+}
+
+namespace {
+
+class SceneChecker : public PromptChecker {
+ public:
+  std::vector<std::string> parts() const override { return {"number", "digits", "colours", "sizes", "places"}; }
+  std::vector<std::string> kinds() const override { return {"1 digit", "2 digits", "3 digits"}; }
+  DataSpec judge_spec() const override { return {{1, kDigitSide, kDigitSide}, 10}; }
+  PromptVerdict check(const at::Tensor& raw, std::string_view caption, const Naming& name) const override {
+    const std::optional<Scene> asked = read_caption(caption);
+    if (!asked) throw DataError(concat("captioned_digits: \"", caption, "\" describes no scene of digits."));
+    const Obeyed seen = obeyed(*asked, read_scene(raw, name));
+    return {{seen.number, seen.digits, seen.colours, seen.sizes, seen.places}, asked->digits.size() - 1};
+  }
+};
+
+}  // namespace
+
+PromptCheckerPtr scene_checker() {
+  return std::make_shared<SceneChecker>();
 }
 
 }  // namespace thaw::image

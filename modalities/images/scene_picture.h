@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "core/metrics/features.h"
+#include "core/prompt_checker.h"
 #include "modalities/images/scene.h"
 
 namespace thaw::image {
@@ -32,7 +32,7 @@ struct FoundPatch {
 /// picture: uint8 [3, kSceneSide, kSceneSide].
 std::vector<FoundPatch> find_patches(const at::Tensor& picture);
 /// Its patches named by a classifier of 28 x 28 grey digits in [-1, 1]: of scene_digits, for small ones are blurred.
-std::vector<FoundDigit> read_scene(const at::Tensor& picture, const Classifier& classifier);
+std::vector<FoundDigit> read_scene(const at::Tensor& picture, const Naming& name);
 
 /// What of a caption a picture shows, with its digits taken for the caption's as suits it best.
 struct Obeyed {
@@ -40,5 +40,8 @@ struct Obeyed {
   bool all() const { return number && digits && colours && sizes && places; }
 };
 Obeyed obeyed(const Scene& asked, const std::vector<FoundDigit>& found);
+
+/// The same as any dataset may offer it; kinds are the numbers of digits.
+PromptCheckerPtr scene_checker();
 
 }  // namespace thaw::image

@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 
 #include "core/caption.h"
+#include "core/guidance.h"
 #include "core/model.h"
 #include "core/objective.h"
 #include "modalities/images/list.h"
@@ -118,6 +119,56 @@ CATCH_TEST_CASE("a network reads captions, each row its own; none is the empty o
     CATCH_CHECK_THROWS_WITH(make(", words: [a]", 0), Catch::Contains("words: the data has no captions"));
     CATCH_CHECK_THROWS_WITH(make("", 24), Catch::Contains("words: the data has captions"));
   }
+}
+
+CATCH_TEST_CASE("a negative prompt stands in for the empty one", "[images][guidance][text]") {
+  const c10::NoGradGuard no_grad;
+  ScheduleRegistry schedules("schedule");
+  register_schedules(schedules);
+  Model model{{{2, 8, 8}, 0, 24}, {}, nullptr};
+  model.parameterisation.schedule = schedules.create(Config::parse("{type: cosine}", "t"), "");
+  model.backbone =
+      trained(std::string(kNetworks[0]) + ", words: [a, red, blue], text_features: 16, text_depth: 1, text_heads: 2}",
+              model.spec);
+  const auto caption = [](const std::string& text) {
+    return Condition{{"caption", at::stack(std::vector<at::Tensor>(3, text_bytes(text, 24)))}};
+  };
+  const auto answer = [&](const std::string& text, const std::string& guidance) {
+    GuidanceRegistry registry("guidance");
+    register_guidance(registry);
+    MeasurementRegistry measurements("measurement");
+    const Config section = Config::parse(guidance, "t");
+    const Guidance made = registry.create(section, "", GuidanceParts{registry, measurements}, section);
+    const Condition condition = caption(text);
+    const Query query{model.parameterisation.schedule->at(0.5)};
+    return with_guidance(model.denoiser(condition), made, {&model, condition, 0, 3})(Latent::of(x), query)
+        .front()
+        .data.main();
+  };
+  const at::Tensor own = answer("a red", "{type: none}"), other = answer("a blue", "{type: none}"), plain = answer("", "{type: none}");
+  const auto gap = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
+  CATCH_REQUIRE(gap(own, other) > 1e-3);
+  for (const std::string type : {"cfg", "cfg_zero", "apg"}) {
+    CATCH_CAPTURE(type);
+    const at::Tensor guided = answer("a red", "{type: " + type + ", scale: 3}");
+    CATCH_CHECK(at::equal(guided, answer("a red", "{type: " + type + ", scale: 3, negative_prompt: \"\"}")));
+    CATCH_CHECK(gap(guided, answer("a red", "{type: " + type + ", scale: 3, negative_prompt: a blue}")) > 1e-4);
+  }
+  // Ho and Salimans 2022, eq. 6, with another text for the null one; float32, answers of size 1.
+  CATCH_CHECK(gap(answer("a red", "{type: cfg, scale: 3}"), own * 3 - plain * 2) < 2e-5);
+  CATCH_CHECK(gap(answer("a red", "{type: cfg, scale: 3, negative_prompt: a blue}"), own * 3 - other * 2) < 2e-5);
+  CATCH_CHECK(gap(answer("a red", "{type: cfg, scale: 3, negative_prompt: a red}"), own) < 2e-5);
+  CATCH_CHECK_THROWS_WITH(answer("a red", "{type: cfg, negative_prompt: a red that does not fit here}"),
+                          Catch::Contains("24"));
+  const Guidance refused = [&] {
+    GuidanceRegistry registry("guidance");
+    register_guidance(registry);
+    MeasurementRegistry measurements("measurement");
+    const Config section = Config::parse("{type: cfg, negative_prompt: a red}", "t");
+    return registry.create(section, "", GuidanceParts{registry, measurements}, section);
+  }();
+  CATCH_CHECK_THROWS_WITH(with_guidance(model.denoiser(label), refused, {&model, label, 0, 3}),
+                          Catch::Contains("negative_prompt: the samples have no captions"));
 }
 
 CATCH_TEST_CASE("objectives with derivatives train in bfloat16 as in float32", "[images][backbone][objective]") {

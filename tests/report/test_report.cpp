@@ -188,6 +188,34 @@ CATCH_TEST_CASE("a failed report leaves the page that stood", "[report]") {
   CATCH_CHECK(run.text("report.html") == before);
 }
 
+CATCH_TEST_CASE("prompts stand under their pictures, obeyed or with what was missed", "[report]") {
+  const RunFolder run;
+  run.put("metrics.json", R"({"prompt_obeyed": 0.5, "prompt_obeyed_ceiling": 0.975, "n": 2, "prompts": {
+      "rows": [{"of": "in full", "share": 0.5, "low": 0.0945, "high": 0.9055, "n": 2},
+               {"of": "3 <digits>", "share": 0.25, "low": 0.0125, "high": 0.75, "n": 4}],
+      "real": [{"of": "in full", "share": 0.9725, "low": 0.9, "high": 0.99, "n": 200}],
+      "missed": [[], ["digits", "<places>"]]}})");
+  run.put("pictures/index.json", R"({"samples": [
+      {"file": "a.png", "caption": "a <b>red</b> 3", "sample": 0}, {"file": "a.png", "caption": "a 7", "sample": 1},
+      {"file": "a.png", "caption": "not judged", "sample": 2}]})");
+  run.put("pictures/a.png", test::tiny_png(9));
+  const std::string page = page_of(run);
+  CATCH_CHECK(
+      contains(page, "<figcaption>a &lt;b&gt;red&lt;/b&gt; 3<span class=\"obeyed\">obeyed</span></figcaption>"));
+  CATCH_CHECK(
+      contains(page, "<figcaption>a 7<span class=\"missed\">missed: digits, &lt;places&gt;</span></figcaption>"));
+  CATCH_CHECK(contains(page, "<figcaption>not judged</figcaption>"));
+  CATCH_CHECK(contains(page, "3 &lt;digits&gt;"));
+  for (const char* value : {"0.0945", "0.9055", "0.9725", "0.99", "0.25", "0.975"}) {
+    CATCH_CAPTURE(value);
+    CATCH_CHECK(contains(page, concat("<data value=\"", value, "\">")));
+  }
+  run.put("metrics.json", R"({"prompts": {"rows": [{"of": "in full", "share": "half"}]}})");
+  CATCH_CHECK(contains(refusal_of(run), "rows[0]: share: expected a number, found string"));
+  run.put("metrics.json", R"({"prompts": {"missed": [0]}})");
+  CATCH_CHECK(contains(refusal_of(run), "missed: expected lists, found number"));
+}
+
 CATCH_TEST_CASE("sounds and videos get their players by suffix", "[report]") {
   const RunFolder run;
   run.put("pictures/index.json",
