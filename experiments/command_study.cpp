@@ -98,15 +98,17 @@ Part run_part(const Variant& variant, const Catalog& catalog, const std::string&
 }
 
 std::string with_interval(const nlohmann::json& cell, const std::string& name, bool is_trained_for) {
-  if (!cell.contains(name)) return "-";
+  if (!cell.contains(name)) return "";
   return concat(format_short(cell[name].get<double>(), 3), is_trained_for ? "\\* (" : " (",
                 format_short(cell[name + "_low"].get<double>(), 3), " - ",
                 format_short(cell[name + "_high"].get<double>(), 3), ")");
 }
 
+using References = std::map<std::int64_t, double>;
+
 /// The smallest Frechet distance among the cells called a reference, by number of samples.
-std::map<std::int64_t, double> references(const std::vector<Part>& parts, const std::vector<std::string>& names) {
-  std::map<std::int64_t, double> best;
+References references(const std::vector<Part>& parts, const std::vector<std::string>& names) {
+  References best;
   for (const Part& part : parts) {
     if (std::find(names.begin(), names.end(), part.name) == names.end()) continue;
     for (const auto& cell : part.compared["cells"]) {
@@ -117,6 +119,50 @@ std::map<std::int64_t, double> references(const std::vector<Part>& parts, const 
     }
   }
   return best;
+}
+
+// One row of a cell's values, "" where there is none.
+std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, const References& best) {
+  std::vector<std::string> row{
+      part.name, part.steps > 0 ? concat(part.steps, " steps, ", format_duration_s(part.train_seconds)) : "",
+      cell["sampler"].get<std::string>()};
+  if (cell.contains("refused")) {
+    row.push_back(std::to_string(cell["evaluations"].get<std::int64_t>()));
+    row.push_back(cell["refused"].get<std::string>());
+    return row;
+  }
+  const std::int64_t n = cell["n"];
+  row.push_back(std::to_string(cell["evaluations_used"].get<std::int64_t>()));
+  row.push_back(std::to_string(n));
+  row.push_back(with_interval(cell, "class_agreement", part.trained_for_judge));
+  row.push_back(with_interval(cell, "prompt_obeyed", part.trained_for_judge));
+  row.push_back(with_interval(cell, "frechet", part.trained_for_features));
+  row.push_back(part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "");
+  const auto reference = best.find(n);
+  const bool has_ratio = reference != best.end() && cell.contains("frechet");
+  row.push_back(has_ratio ? format_short(cell["frechet"].get<double>() / reference->second, 3) : "");
+  return row;
+}
+
+// Without the columns that no cell fills.
+std::string table(const std::vector<Part>& parts, const References& best) {
+  const std::vector<std::string> titles{"configuration", "trained", "sampler",          "evaluations", "n",
+                                        "recognised",    "obeyed",  "Frechet distance", "floor",       "ratio"};
+  std::vector<std::vector<std::string>> rows{titles, std::vector<std::string>(titles.size(), "---")};
+  std::vector<bool> is_shown(titles.size(), false);
+  for (const Part& part : parts)
+    for (const auto& cell : part.compared["cells"]) {
+      rows.push_back(row_of(part, cell, best));
+      rows.back().resize(titles.size());
+      for (std::size_t i = 0; i < titles.size(); ++i) is_shown[i] = is_shown[i] || !rows.back()[i].empty();
+    }
+  std::string text;
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < titles.size(); ++i)
+      if (is_shown[i]) text += concat("| ", row[i], row[i].empty() ? "" : " ");
+    text += "|\n";
+  }
+  return text;
 }
 
 std::string page(const std::vector<Part>& parts, const std::vector<std::string>& names, const std::string& command,
@@ -133,33 +179,7 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
   if (std::any_of(parts.begin(), parts.end(),
                   [](const Part& part) { return part.trained_for_judge || part.trained_for_features; }))
     text += "\\*: by a network that the configuration's own training used.\n\n";
-  text +=
-      "| configuration | trained | sampler | evaluations | n | recognised | obeyed | Frechet distance | floor | ratio "
-      "|\n";
-  text += "|---|---|---|---|---|---|---|---|---|---|\n";
-  for (const Part& part : parts)
-    for (const auto& cell : part.compared["cells"]) {
-      const std::string sampler = cell["sampler"];
-      const std::string start =
-          concat("| ", part.name, " | ",
-                 part.steps > 0 ? concat(part.steps, " steps, ", format_duration_s(part.train_seconds)) : "", " | ",
-                 sampler, " | ");
-      if (cell.contains("refused")) {
-        text += concat(start, cell["evaluations"].get<std::int64_t>(), " | | ", cell["refused"].get<std::string>(),
-                       " | | | | |\n");
-        continue;
-      }
-      const std::int64_t n = cell["n"];
-      const auto reference = best.find(n);
-      const bool has_ratio = reference != best.end() && cell.contains("frechet");
-      text += concat(start, cell["evaluations_used"].get<std::int64_t>(), " | ", n, " | ",
-                     with_interval(cell, "class_agreement", part.trained_for_judge), " | ",
-                     with_interval(cell, "prompt_obeyed", part.trained_for_judge), " | ",
-                     with_interval(cell, "frechet", part.trained_for_features), " | ",
-                     part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "-", " | ",
-                     has_ratio ? format_short(cell["frechet"].get<double>() / reference->second, 3) : "-", " |\n");
-    }
-  return text;
+  return text + table(parts, best);
 }
 
 // The values of "[a, [b, c], d]" as YAML texts: split at the commas of its own level.
