@@ -39,6 +39,9 @@ class Backbone {
   /// True when forward reads condition["estimate"], of x's shape: an earlier x0 estimate of the same trajectory, zeros
   /// or absent for none (Chen et al. 2023, Analog Bits).
   virtual bool takes_estimate() const { return false; }
+  /// Not 0: forward reads condition["coarse"], the sample at 1 / this of its resolution under noise whose level
+  /// condition["coarse_noise"] tells (core/coarse.h).
+  virtual std::int64_t coarse_factor() const { return 0; }
   /// Number of layers that can be perturbed, see Perturbation; 0: none.
   virtual std::int64_t attention_layers() const { return 0; }
   /// What its samples look like, of backbones with the trait "own_shape".

@@ -18,6 +18,7 @@
 #include "core/base/stop.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "core/coarse.h"
 #include "core/device.h"
 #include "core/io/tensorboard.h"
 #include "core/nn/layers.h"
@@ -245,6 +246,9 @@ class Training {
     Condition condition;
     for (const auto& [name, tensor] : batch.condition)
       condition[name] = tensor.narrow(0, first, count).to(job_.model->device);
+    std::vector<std::uint64_t> samples;
+    for (std::int64_t i = 0; i < count; ++i) samples.push_back(context(step, first).sample(first + i));
+    condition = with_coarse(*job_.model, x0, std::move(condition), job_.seed, samples);
     const nn::TrainingPass pass(job_.seed, batch.first_sample + static_cast<std::uint64_t>(first));
     return job_.objective->loss(*job_.model, x0, condition, context(step, first));
   }
@@ -319,6 +323,7 @@ class Training {
     const at::Tensor x0 = job_.codec->encode(batch.data).to(job_.model->device);
     Condition condition;
     for (const auto& [name, tensor] : batch.condition) condition[name] = tensor.to(job_.model->device);
+    condition = with_coarse(*job_.model, x0, std::move(condition), ~job_.seed, samples);
     const Schedule& schedule = *job_.model->parameterisation.schedule;
     nlohmann::json by_level = nlohmann::json::array();
     double total = 0;

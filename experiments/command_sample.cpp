@@ -125,6 +125,55 @@ void write_samples(const Experiment& experiment, const Model& model, const Sampl
     experiment.codec()->write(raw, out, "sample", 0);
 }
 
+/// The second network of a cascade, which makes the samples finer: cascade=MODEL, its settings as super.KEY=VALUE.
+struct Cascade {
+  fs::path path;
+  std::vector<std::string> settings{};
+};
+
+Cascade take_cascade(CommandLine& line) {
+  Cascade cascade{take_setting(line, "cascade")};
+  std::erase_if(line.settings, [&](const std::string& setting) {
+    if (!setting.starts_with("super.")) return false;
+    cascade.settings.push_back(setting.substr(6));
+    return true;
+  });
+  if (cascade.path.empty() && !cascade.settings.empty())
+    throw ConfigError("command line: super: changes the second network of a cascade: name it with cascade=MODEL.");
+  return cascade;
+}
+
+/// Refused where it cannot be told what the first one draws.
+LoadedModel open_second(const Cascade& cascade, const LoadedModel& first, const Catalog& catalog) {
+  LoadedModel second = open_model(cascade.path, catalog, cascade.settings);
+  const std::int64_t factor = coarse_factor(*second.experiment);
+  if (factor == 0)
+    throw DataError(
+        concat(cascade.path.string(), ": is told no coarser sample (backbone.coarse); it follows nothing."));
+  std::vector<std::int64_t> needed = second.model.spec.shape, shape = first.model.spec.shape;
+  for (std::size_t d = 1; d < needed.size(); ++d) needed[d] /= factor;
+  shape.insert(shape.begin(), 1);
+  const at::Tensor raw = first.experiment->codec()->decode(at::zeros(shape));
+  const std::vector<std::int64_t> found = second.experiment->codec()->encoded_shape(raw[0].sizes().vec());
+  if (found != needed)
+    throw DataError(concat(cascade.path.string(), ": is told samples of ", at::IntArrayRef(needed),
+                           ", and the first network draws ", at::IntArrayRef(found), "."));
+  return second;
+}
+
+/// The request to the second network for what the first one drew.
+SampleRequest refining(const LoadedModel& second, const LoadedModel& first, const SampleRequest& drawn) {
+  constexpr std::uint64_t kSecondSeed = std::uint64_t{1} << 60;  // above all seeds: noise of its own
+  SampleRequest request = plain_request(*second.experiment, static_cast<std::int64_t>(drawn.samples.size()));
+  request.seed = drawn.seed + kSecondSeed;
+  if (second.model.spec.num_classes > 0) request.labels = drawn.labels;
+  if (second.model.spec.caption_bytes > 0) request.captions = drawn.captions;
+  const at::Tensor raw = first.experiment->codec()->decode(sample_all(first.model, drawn));
+  request.coarse = second.experiment->codec()->encode(raw);
+  request.progress = "refine";
+  return request;
+}
+
 }  // namespace
 
 int command_sample(CommandLine line, const Catalog& catalog) {
@@ -135,6 +184,7 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   const fs::path noise_path = take_setting(line, "noise"), trace_path = take_setting(line, "trace");
   const std::string between = take_setting(line, "between");
   const EditSettings edit = take_edit(line);
+  const Cascade cascade = take_cascade(line);
   const std::int64_t asked = take_integer(line, "n", 0, 1), label = take_integer(line, "label", -1, 0);
   const std::string prompt = take_setting(line, "prompt");
   if (const std::string negative = take_setting(line, "negative"); !negative.empty())
@@ -165,7 +215,12 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   apply_edit(edit, loaded, request);
   Trace trace;
   if (!trace_path.empty()) request.trace = &trace;
-  write_samples(experiment, loaded.model, request, out);
+  if (cascade.path.empty()) {
+    write_samples(experiment, loaded.model, request, out);
+  } else {
+    const LoadedModel second = open_second(cascade, loaded, catalog);
+    write_samples(*second.experiment, second.model, refining(second, loaded, request), out);
+  }
   if (!trace_path.empty()) {
     trace.save(trace_path);
     std::printf("%s\n", trace_path.c_str());

@@ -10,6 +10,7 @@
 #include "core/latent_codec.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
+#include "experiments/sampling.h"
 
 namespace thaw {
 
@@ -187,19 +188,7 @@ void Experiment::read_scheduler(const std::string& path) {
 }
 
 void Experiment::read_evaluation() {
-  const Settings sampling =
-      config_.section("sampling")
-          .read(
-              std::vector<Option>{
-                  {"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1, 1e6},
-                  {"path",
-                   std::string("brownian"),
-                   "noise of stochastic samplers: one Brownian path, seen alike by any number of steps, or "
-                   "independent draws, which are cheaper",
-                   0,
-                   0,
-                   {"brownian", "independent"}}},
-              "section sampling");
+  const Settings sampling = config_.section("sampling").read(sampling_options(), "section sampling");
   micro_batch_ = sampling.integer("micro_batch");
   path_kind_ = sampling.text("path") == "brownian" ? PathKind::kBrownian : PathKind::kIndependent;
   const Settings evaluate =

@@ -43,14 +43,15 @@ std::string hash_of_tensor(const at::Tensor& tensor) {
 
 // Everything the bytes of the samples depend on.
 std::string request_key(const Experiment& experiment, const Model& model, const SampleRequest& request) {
-  std::string text = concat(experiment.config().resolved(), model.device.str(), "\n", request.seed, " ",
-                            request.micro_batch, " ", request.is_double, " ", request.start_scale, "\n");
+  std::string text =
+      concat(experiment.config().resolved(), model.device.str(), "\n", request.seed, " ", request.micro_batch, " ",
+             request.is_double, " ", request.start_scale, " ", request.coarse_noise, "\n");
   for (const std::uint64_t sample : request.samples) text += concat(sample, " ");
   for (const std::int64_t label : request.labels) text += concat(label, " ");
   for (const std::string& caption : request.captions) text += caption + "\n";
   const Editing& editing = request.editing;
   text += concat(request.grid.size(), " ", editing.starts_from_known, " ", editing.noise_share, "\n");
-  for (const at::Tensor& given : {request.noise, editing.known, editing.mask})
+  for (const at::Tensor& given : {request.noise, request.coarse, editing.known, editing.mask})
     text += concat(given.defined() ? hash_of_tensor(given) : "none", "\n");
   return content_hash(text + hash_of_weights(model));
 }
@@ -60,7 +61,7 @@ SampleRequest rest_of(SampleRequest request, std::int64_t first) {
   request.samples.erase(request.samples.begin(), request.samples.begin() + first);
   if (!request.labels.empty()) request.labels.erase(request.labels.begin(), request.labels.begin() + first);
   if (!request.captions.empty()) request.captions.erase(request.captions.begin(), request.captions.begin() + first);
-  for (at::Tensor* given : {&request.noise, &request.editing.known, &request.editing.mask})
+  for (at::Tensor* given : {&request.noise, &request.coarse, &request.editing.known, &request.editing.mask})
     if (given->defined() && given->size(0) > 1)  // one row serves all samples
       *given = given->slice(0, std::min(first, given->size(0) - 1));
   return request;

@@ -11,10 +11,14 @@
 #include "core/base/stop.h"
 #include "core/base/text.h"
 #include "core/caption.h"
+#include "core/coarse.h"
+#include "core/math/philox.h"
 
 namespace thaw {
 
 namespace {
+
+constexpr std::uint32_t kCoarseDraw = 1;  // of Purpose::kStart; 0 is the start
 
 void expect_finite(const at::Tensor& x, std::int64_t first) {
   const at::Tensor is_finite = at::isfinite(x).flatten(1).all(1);
@@ -61,6 +65,7 @@ class MicroBatch {
         captions.push_back(text_bytes(request.captions[index(first + i)], model.spec.caption_bytes));
       condition["caption"] = at::stack(captions).to(model.device);
     }
+    if (request.coarse.defined()) tell_coarse_part(condition, model.device);
     const Path& own_path = model.parameterisation.schedule->path();
     const GuidedRun run{&model, condition, first, request.micro_batch};
     denoiser_ = with_guidance(model.denoiser(std::move(condition)), request.guidance, run);
@@ -96,6 +101,17 @@ class MicroBatch {
  private:
   std::size_t index(std::int64_t i) const {
     return static_cast<std::size_t>(std::min(i, static_cast<std::int64_t>(request_.samples.size()) - 1));
+  }
+  // Noise of a sample's own, beside that of its start.
+  void tell_coarse_part(Condition& condition, const c10::Device& device) const {
+    const at::Tensor coarse = rows_of(request_.coarse, first_, request_.micro_batch, at::empty({}, device));
+    at::Tensor eps = at::empty(coarse.sizes(), at::kFloat);
+    const auto row = static_cast<std::size_t>(eps.numel() / eps.size(0));
+    const std::vector<std::uint64_t> samples = names(first_);
+    for (std::size_t i = 0; i < samples.size(); ++i)
+      fill_normal({eps.data_ptr<float>() + i * row, row}, {request_.seed, Purpose::kStart, samples[i], kCoarseDraw, 0});
+    const std::vector<double> shares(samples.size(), request_.coarse_noise);
+    tell_coarse(condition, coarse, eps.to(device), shares);
   }
   std::vector<std::uint64_t> names(std::int64_t first) const {
     std::vector<std::uint64_t> result;
@@ -148,10 +164,40 @@ std::vector<std::string> held_out_captions(const Experiment& experiment, std::in
   return captions;
 }
 
+at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
+  const DatasetPtr data = experiment.held_out();
+  if (!data) throw ConfigError("dataset: has no split \"test\" whose examples a second network could be told.");
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 0; i < n; ++i) indices.push_back(i % data->size());
+  return experiment.codec()->encode(gather(*data, indices).data);
+}
+
 }  // namespace
 
-SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label, std::uint64_t first_sample,
-                           const std::string& prompt) {
+const std::vector<Option>& sampling_options() {
+  static const std::vector<Option> options{
+      {"micro_batch", std::int64_t{50}, "samples at a time; part of their identity to the bit", 1, 1e6},
+      {"path",
+       std::string("brownian"),
+       "noise of stochastic samplers: one Brownian path, seen alike by any number of steps, or independent draws, "
+       "which are cheaper",
+       0,
+       0,
+       {"brownian", "independent"}},
+      {"coarse_noise", 0.1, "share of noise on what the second network of a cascade is told", 0.0, 1.0}};
+  return options;
+}
+
+std::int64_t coarse_factor(const Experiment& experiment) {
+  const Config section = experiment.config().section("backbone");
+  const BackboneRegistry& backbones = experiment.catalog().backbones;
+  const auto& entry = backbones.find(section, "unet");
+  const bool is_told =
+      std::ranges::any_of(entry.info.options, [](const Option& option) { return option.name == "coarse"; });
+  return is_told ? backbones.read(section, entry).integer("coarse") : 0;
+}
+
+SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::uint64_t first_sample) {
   SampleRequest request;
   request.solver = experiment.solver();
   request.grid = experiment.grid();
@@ -162,18 +208,27 @@ SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::in
   request.micro_batch = experiment.micro_batch();
   request.path_kind = experiment.path_kind();
   request.is_double = experiment.is_double();
+  request.coarse_noise =
+      experiment.config().section("sampling").read(sampling_options(), "section sampling").number("coarse_noise");
+  for (std::int64_t i = 0; i < n; ++i) request.samples.push_back(first_sample + static_cast<std::uint64_t>(i));
+  return request;
+}
+
+SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label, std::uint64_t first_sample,
+                           const std::string& prompt) {
+  SampleRequest request = plain_request(experiment, n, first_sample);
   const std::int64_t classes = experiment.data_spec().num_classes;
   if (label >= classes && label >= 0)
     throw ConfigError(concat("command line: label: must be below ", classes, ", got ", label, "."));
-  for (std::int64_t i = 0; i < n; ++i) {
-    request.samples.push_back(first_sample + static_cast<std::uint64_t>(i));
-    if (classes > 0) request.labels.push_back(label >= 0 ? label : i % classes);
-  }
+  if (classes > 0)
+    for (std::int64_t i = 0; i < n; ++i) request.labels.push_back(label >= 0 ? label : i % classes);
   const bool has_captions = experiment.data_spec().caption_bytes > 0;
   if (!has_captions && !prompt.empty()) throw ConfigError("command line: prompt: this model reads no captions.");
   if (has_captions)
     request.captions = prompt.empty() ? held_out_captions(experiment, n)
                                       : std::vector<std::string>(static_cast<std::size_t>(n), prompt);
+  if (coarse_factor(experiment) > 0 && prompt.empty())
+    request.coarse = coarse_of(held_out_examples(experiment, n), coarse_factor(experiment));
   return request;
 }
 

@@ -23,8 +23,10 @@ struct SampleRequest {
   std::int64_t micro_batch = 50;
   PathKind path_kind = PathKind::kBrownian;
   bool is_double = false;
-  at::Tensor noise{};        // standard normal [N, ...] to start from in place of our own
-  double start_scale = 0.0;  // standard deviation of the start; 0: that of unit-variance data at its level
+  at::Tensor noise{};         // standard normal [N, ...] to start from in place of our own
+  double start_scale = 0.0;   // standard deviation of the start; 0: that of unit-variance data at its level
+  at::Tensor coarse{};        // encoded [N, ...], what the second network of a cascade is told; undefined: nothing
+  double coarse_noise = 0.0;  // share of noise on it
   Editing editing{};
   Trace* trace = nullptr;
   std::string progress{};  // name of a progress line, empty for none
@@ -43,8 +45,18 @@ struct SampledSet {
 /// All of them in one tensor.
 at::Tensor sample_all(const Model& model, const SampleRequest& request);
 
-/// A request with the experiment's own sampler, grid and guidance; labels go round the classes unless `label` >= 0,
-/// captions are those of the held-out examples unless there is a prompt.
+/// Of the section "sampling".
+const std::vector<Option>& sampling_options();
+
+/// Of the experiment's backbone that is told samples at 1 / this of their resolution; 0: is told none.
+std::int64_t coarse_factor(const Experiment& experiment);
+
+/// A request with the experiment's own sampler, grid and guidance that asks for nothing.
+SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::uint64_t first_sample = 0);
+
+/// A plain request with what is asked for: labels go round the classes unless `label` >= 0,
+/// captions, and what the second network of a cascade is told, are those of the held-out examples unless there is a
+/// prompt.
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label = -1,
                            std::uint64_t first_sample = 0, const std::string& prompt = "");
 

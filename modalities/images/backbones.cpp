@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/caption.h"
 #include "core/nn/dit.h"
 #include "core/nn/unet2d.h"
@@ -63,6 +65,18 @@ std::optional<CaptionReader> caption_reader(const Settings& settings, const Scop
   return CaptionReader{std::move(tokenizer), text::TextTransformer(scope, options), options.length};
 }
 
+// Beside x: the coarser picture, brought to its size, and a channel that holds how noisy that is.
+at::Tensor with_coarse_channels(const at::Tensor& x_NCHW, const Condition& condition) {
+  const at::Tensor coarse = find(condition, "coarse"), noise_N = find(condition, "coarse_noise");
+  if (!coarse.defined() || !noise_N.defined())
+    throw ConfigError(
+        "backbone.coarse: this network gives what a coarser picture lacks and was told none. Name it behind the one "
+        "that draws those: thaw sample BASE cascade=THIS.");
+  const at::Tensor up = at::upsample_bilinear2d(coarse, {x_NCHW.size(2), x_NCHW.size(3)}, false);
+  const at::Tensor level = noise_N.reshape({-1, 1, 1, 1}).expand({-1, 1, x_NCHW.size(2), x_NCHW.size(3)});
+  return at::cat({x_NCHW, up.to(x_NCHW.scalar_type()), level.to(x_NCHW.scalar_type())}, 1);
+}
+
 /// Any network of core/nn whose call takes (x, Told), as a Backbone.
 template <class Network, class Options>
 class LabelledBackbone : public Backbone {
@@ -73,14 +87,16 @@ class LabelledBackbone : public Backbone {
         takes_guidance_(options.takes_guidance),
         takes_estimate_(settings.flag("self_conditioning")),
         learns_variance_(settings.flag("learns_variance")),
+        coarse_factor_(settings.integer("coarse")),
         parameters_(seed),
         captions_(caption_reader(settings, Scope(parameters_) / "captions")),
         network_(Scope(parameters_), widened(options, settings)) {}
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
     const at::Tensor estimate = takes_estimate_ ? find(condition, "estimate") : at::Tensor();
-    const at::Tensor seen = !takes_estimate_     ? x
-                            : estimate.defined() ? at::cat({x, estimate.to(x.scalar_type())}, 1)
-                                                 : at::cat({x, at::zeros_like(x)}, 1);
+    at::Tensor seen = !takes_estimate_     ? x
+                      : estimate.defined() ? at::cat({x, estimate.to(x.scalar_type())}, 1)
+                                           : at::cat({x, at::zeros_like(x)}, 1);
+    if (coarse_factor_ > 0) seen = with_coarse_channels(seen, condition);
     nn::Told told{noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")};
     if (captions_) {
       const at::Tensor caption = find(condition, "caption");
@@ -92,17 +108,21 @@ class LabelledBackbone : public Backbone {
   bool takes_guidance() const override { return takes_guidance_; }
   bool takes_estimate() const override { return takes_estimate_; }
   bool learns_variance() const override { return learns_variance_; }
+  std::int64_t coarse_factor() const override { return coarse_factor_; }
   std::int64_t attention_layers() const override { return network_.attention_layers(); }
   const Parameters& parameters() const override { return parameters_; }
 
  private:
   Options widened(Options options, const Settings& settings) const {
     if (captions_) options.text_features = settings.integer("text_features");
-    if (takes_estimate_) options.in_channels *= 2;
+    const std::int64_t channels = options.in_channels;
+    if (takes_estimate_) options.in_channels += channels;
+    if (coarse_factor_ > 0) options.in_channels += channels + 1;
     if (learns_variance_) options.out_channels *= 2;
     return options;
   }
   bool takes_target_, takes_guidance_, takes_estimate_, learns_variance_;
+  std::int64_t coarse_factor_;
   Parameters parameters_;
   std::optional<CaptionReader> captions_;
   Network network_;
@@ -124,9 +144,16 @@ void expect_captions(const Settings& settings, const DataSpec& spec) {
     settings.fail("words", "the data has captions; name their words (objective.condition_dropout: 1 ignores them).");
 }
 
+void expect_coarse(const Settings& settings, const DataSpec& spec) {
+  const std::int64_t factor = settings.integer("coarse");
+  if (factor > 0 && (spec.shape[1] % factor != 0 || spec.shape[2] % factor != 0))
+    settings.fail("coarse", concat(factor, " does not divide a picture of ", spec.shape[1], " x ", spec.shape[2], "."));
+}
+
 std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   expect_picture(settings, spec, true);
   expect_captions(settings, spec);
+  expect_coarse(settings, spec);
   nn::UNet2dOptions options;
   options.in_channels = options.out_channels = spec.shape[0];
   options.size = spec.shape[1];
@@ -150,6 +177,7 @@ std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& sp
 std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   expect_picture(settings, spec, false);
   expect_captions(settings, spec);
+  expect_coarse(settings, spec);
   nn::DiTOptions options;
   options.in_channels = options.out_channels = spec.shape[0];
   options.height = spec.shape[1];
@@ -174,6 +202,10 @@ const Option kTakesTarget{"takes_target", false,
                           "is told where a flow map goes: for the flow_map and halving objectives"};
 const Option kTakesGuidance{"takes_guidance", false, "is told a scale of guidance: for distilled guidance"};
 const Option kSelfConditioning{"self_conditioning", false, "sees its last x0 estimate as further channels"};
+const Option kCoarse{"coarse", std::int64_t{0},
+                     "is told the picture at 1 / this of its side, as further channels: the second network of a "
+                     "cascade; 0: nothing",
+                     0, 64};
 const Option kLearnsVariance{"learns_variance", false, "gives a variance too: for objective.variance: learned"};
 
 }  // namespace
@@ -192,6 +224,7 @@ void register_backbones(BackboneRegistry& registry) {
                            kTakesTarget,
                            kTakesGuidance,
                            kSelfConditioning,
+                           kCoarse,
                            kLearnsVariance}),
         {}},
        make_unet});
@@ -205,6 +238,7 @@ void register_backbones(BackboneRegistry& registry) {
                                     kTakesTarget,
                                     kTakesGuidance,
                                     kSelfConditioning,
+                                    kCoarse,
                                     kLearnsVariance}),
                  {}},
                 make_dit});

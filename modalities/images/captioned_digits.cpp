@@ -19,8 +19,11 @@ namespace {
 /// Scenes of a split, composed when asked for.
 class Scenes : public Dataset {
  public:
-  Scenes(const DatasetPtr& digits, std::uint64_t seed, std::int64_t size, bool is_held_out)
-      : files_(digits->files()), seed_(seed), size_(size), is_held_out_(is_held_out) {
+  Scenes(const DatasetPtr& digits, const Settings& settings)
+      : files_(digits->files()),
+        seed_(static_cast<std::uint64_t>(settings.integer("seed"))),
+        size_(settings.integer("size")),
+        is_held_out_(settings.text("split") == "test") {
     if (digits->num_classes() != 10)
       throw DataError(concat("captioned_digits: expected digits of 10 classes, got ", digits->num_classes(), "."));
     for (std::int64_t i = 0; i < digits->size(); ++i) {
@@ -65,12 +68,27 @@ class Scenes : public Dataset {
 
 class CaptionedDigits : public Scenes {
  public:
-  using Scenes::Scenes;
-  Example get(std::int64_t index) const override { return {compose(index).picture, condition(index)}; }
+  CaptionedDigits(const DatasetPtr& digits, const Settings& settings)
+      : Scenes(digits, settings), side_(settings.integer("side")) {
+    if (kSceneSide % side_ != 0) settings.fail("side", concat("must divide ", kSceneSide, ", got ", side_, "."));
+  }
+  Example get(std::int64_t index) const override {
+    const at::Tensor picture = compose(index).picture;
+    return {side_ == kSceneSide ? picture : coarser(picture), condition(index)};
+  }
   Condition condition(std::int64_t index) const override {
     return {{"caption", text_bytes(caption_of(scene(index)), static_cast<std::int64_t>(kCaptionBytes))}};
   }
-  PromptCheckerPtr prompt_checker() const override { return scene_checker(); }
+  // What is read of a picture is measured in its pixels.
+  PromptCheckerPtr prompt_checker() const override { return side_ == kSceneSide ? scene_checker() : nullptr; }
+
+ private:
+  // Means of blocks, as core/coarse.h makes them for the network that follows in a cascade.
+  at::Tensor coarser(const at::Tensor& picture) const {
+    const std::int64_t factor = kSceneSide / side_;
+    return picture.to(at::kFloat).reshape({3, side_, factor, side_, factor}).mean({2, 4}).round().to(at::kByte);
+  }
+  std::int64_t side_;
 };
 
 /// One patch of ink a scene, as a reader of scenes sees it.
@@ -96,8 +114,7 @@ DatasetPtr make_scenes(const Settings& settings) {
   const std::string split = settings.text("split");
   const Config section =
       Config::parse(concat("{split: ", split, ", path: \"", settings.text("path"), "\"}"), "dataset");
-  return std::make_shared<Set>(digits.create(section, "mnist"), static_cast<std::uint64_t>(settings.integer("seed")),
-                               settings.integer("size"), split == "test");
+  return std::make_shared<Set>(digits.create(section, "mnist"), settings);
 }
 
 }  // namespace
@@ -113,9 +130,14 @@ void register_captioned_digits(DatasetRegistry& registry) {
        {"train", "test"}},
       {"size", std::int64_t{60000}, "of an epoch", 1, 1e9},
       {"seed", std::int64_t{0}, "of the scenes", 0, 1e15}};
-  registry.add(
-      {{"captioned_digits", "One to three coloured MNIST digits on a 64 x 64 canvas, with a caption.", "", options, {}},
-       make_scenes<CaptionedDigits>});
+  std::vector<Option> captioned = options;
+  captioned.push_back({"side", kSceneSide, "pixels; fewer are means of the 64", 8, static_cast<double>(kSceneSide)});
+  registry.add({{"captioned_digits",
+                 "One to three coloured MNIST digits on a 64 x 64 canvas, with a caption.",
+                 "",
+                 captioned,
+                 {}},
+                make_scenes<CaptionedDigits>});
   registry.add({{"scene_digits",
                  "Digits cut out of such scenes, with labels: for the network that judges them.",
                  "",

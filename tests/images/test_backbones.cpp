@@ -121,6 +121,31 @@ CATCH_TEST_CASE("a network reads captions, each row its own; none is the empty o
   }
 }
 
+CATCH_TEST_CASE("the second network of a cascade reads the coarser picture and how noisy it is", "[images][coarse]") {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor coarse = at::linspace(-1, 1, 3 * 2 * 16).reshape({3, 2, 4, 4}).cos();
+  const auto told = [&](const at::Tensor& picture, double u) {
+    Condition condition = with("coarse", picture);
+    condition["coarse_noise"] = at::full({3}, u);
+    return condition;
+  };
+  const auto gap = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
+  for (const std::string network : kNetworks) {
+    CATCH_CAPTURE(network);
+    const auto backbone = trained(network + ", coarse: 2}");
+    CATCH_CHECK(backbone->coarse_factor() == 2);
+    const at::Tensor output = backbone->forward(x, noise, told(coarse, 0.25));
+    CATCH_CHECK(output.sizes() == x.sizes());
+    CATCH_CHECK(gap(output, backbone->forward(x, noise, told(-coarse, 0.25))) > 1e-4);
+    CATCH_CHECK(gap(output, backbone->forward(x, noise, told(coarse, 0.75))) > 1e-4);
+    CATCH_CHECK_THROWS_WITH(backbone->forward(x, noise, label), Catch::Contains("cascade=THIS"));
+    CATCH_CHECK_THROWS_WITH(trained(network + ", coarse: 3}"), Catch::Contains("3 does not divide a picture of 8 x 8"));
+    const auto without = trained(network + "}");
+    CATCH_CHECK(without->coarse_factor() == 0);
+    CATCH_CHECK(at::equal(without->forward(x, noise, label), without->forward(x, noise, told(coarse, 0.25))));
+  }
+}
+
 CATCH_TEST_CASE("a negative prompt stands in for the empty one", "[images][guidance][text]") {
   const c10::NoGradGuard no_grad;
   ScheduleRegistry schedules("schedule");
@@ -145,7 +170,8 @@ CATCH_TEST_CASE("a negative prompt stands in for the empty one", "[images][guida
         .front()
         .data.main();
   };
-  const at::Tensor own = answer("a red", "{type: none}"), other = answer("a blue", "{type: none}"), plain = answer("", "{type: none}");
+  const at::Tensor own = answer("a red", "{type: none}"), other = answer("a blue", "{type: none}"),
+                   plain = answer("", "{type: none}");
   const auto gap = [](const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); };
   CATCH_REQUIRE(gap(own, other) > 1e-3);
   for (const std::string type : {"cfg", "cfg_zero", "apg"}) {

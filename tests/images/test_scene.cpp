@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/caption.h"
+#include "core/coarse.h"
 #include "core/metrics/features.h"
 #include "experiments/catalog.h"
 #include "experiments/model_folder.h"
@@ -121,6 +122,21 @@ CATCH_TEST_CASE("composed scenes are read as what they were asked to show", "[im
   CATCH_CHECK(without_digits >= 294);
   CATCH_CHECK(wrong_caption == 0);
   CATCH_CHECK(at::equal(dataset->get(5).data, captioned("{split: test, size: 300}")->get(5).data));
+}
+
+CATCH_TEST_CASE("a smaller canvas is what the second network of a cascade is told of the whole one",
+                "[images][scene]") {
+  const DatasetPtr whole = captioned("{size: 20}"), small = captioned("{size: 20, side: 16}");
+  for (std::int64_t i = 0; i < 20; ++i) {
+    const Example a = whole->get(i), b = small->get(i);
+    CATCH_REQUIRE(b.data.sizes() == at::IntArrayRef({3, 16, 16}));
+    const at::Tensor means = coarse_of(a.data.to(at::kFloat).unsqueeze(0), 4)[0];
+    CATCH_CHECK((means - b.data).abs().max().item<double>() <= 0.501);  // rounded to whole numbers
+    CATCH_CHECK(at::equal(a.condition.at("caption"), b.condition.at("caption")));
+  }
+  CATCH_CHECK(whole->prompt_checker());
+  CATCH_CHECK(!small->prompt_checker());
+  CATCH_CHECK_THROWS_WITH(captioned("{side: 48}"), Catch::Contains("must divide 64"));
 }
 
 CATCH_TEST_CASE("each property of a caption is judged by itself", "[images][scene]") {
