@@ -139,8 +139,8 @@ CATCH_TEST_CASE("prompts obeyed go from a configuration to metrics, comparison, 
   CATCH_REQUIRE(study.code == 0);
   const std::string table = read_file(scratch / "page.md");
   CATCH_CAPTURE(table);
-  CATCH_CHECK(table.find("| recognised | obeyed |") != std::string::npos);
-  CATCH_CHECK(table.find("| 4 | - | " + format_short(cell["prompt_obeyed"].get<double>(), 3) + " (") !=
+  CATCH_CHECK(table.find("| n | obeyed |") != std::string::npos);
+  CATCH_CHECK(table.find("| 4 | " + format_short(cell["prompt_obeyed"].get<double>(), 3) + " (") !=
               std::string::npos);
 }
 
