@@ -23,7 +23,10 @@ double Parameterisation::noise_number(const Level& level) const {
       return 1000 * noise_fraction(level);
     case Conditioning::kTimestep:
       for (const auto& [lambda, time] : told)
-        if (std::abs(lambda - level.lambda()) <= 1e-9 * (1.0 + std::abs(lambda))) return time;
+        // At alpha = 0 lambda is infinite: no difference, and a tolerance that takes in everything.
+        if (std::isfinite(lambda) ? std::abs(lambda - level.lambda()) <= 1e-9 * (1.0 + std::abs(lambda))
+                                  : lambda == level.lambda())
+          return time;
       return schedule->time_of(level.lambda());
     case Conditioning::kLambda:
       return level.lambda();

@@ -12,6 +12,7 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "experiments/command_pipeline.h"
 #include "experiments/model_folder.h"
 #include "experiments/pipeline.h"
 #include "experiments/sampling.h"
@@ -179,6 +180,7 @@ SampleRequest refining(const LoadedModel& second, const LoadedModel& first, cons
 int command_sample(CommandLine line, const Catalog& catalog) {
   expect_flags(line, {});
   const std::string path = only_path(line, "model directory, run folder or configuration");
+  if (image::is_pipeline(path)) return sample_pipeline(std::move(line), catalog);
   const fs::path out = take_setting(line, "out", "samples");
   expect_suffix(out);
   const fs::path noise_path = take_setting(line, "noise"), trace_path = take_setting(line, "trace");

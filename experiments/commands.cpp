@@ -20,7 +20,9 @@
 #include "experiments/command_certify.h"
 #include "experiments/command_ema.h"
 #include "experiments/command_explain.h"
+#include "experiments/command_export.h"
 #include "experiments/command_nll.h"
+#include "experiments/command_pipeline.h"
 #include "experiments/command_sample.h"
 #include "experiments/command_study.h"
 #include "experiments/command_text.h"
@@ -218,6 +220,10 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw train CONFIG [a.b=v ...]           training alone\n"
       "thaw sample MODEL [n= seed= label= prompt= steps= sampler= scheduler= noise= trace= precision= out=]\n"
       "        [init=FILE strength= mask=FILE] [between=3,8]       from given data, or between two samples\n"
+      "thaw import PIPELINE                    what a pipeline's folder holds and whether it is read\n"
+      "thaw estimate PIPELINE [size= steps= n= weights=]   memory and time before the run, from headers\n"
+      "thaw sample PIPELINE prompt= [negative= guidance= size=WxH latents= image= mask= control= controlnet= lora=]\n"
+      "thaw export PIPELINE out=FOLDER [weights= lora= lora_scale=]   as another folder that diffusers reads\n"
       "thaw invert MODEL init=FILE sampler=ddim_inversion out=noise.safetensors\n"
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"
@@ -308,6 +314,9 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"train", [](CommandLine own, const Catalog& known) { return run_stages(std::move(own), known, {"train"}); }},
       {"sample", command_sample},
       {"invert", command_invert},
+      {"import", command_import},
+      {"estimate", command_estimate},
+      {"export", command_export},
       {"compare", command_compare},
       {"study", command_study},
       {"ema", command_ema},

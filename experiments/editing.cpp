@@ -24,17 +24,18 @@ at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t co
   return tensor.index_select(0, at::tensor(rows, at::kLong)).to(like.device(), like.scalar_type());
 }
 
-Hook keep_known(at::Tensor known, at::Tensor mask, NoiseSource& noise) {
-  return [known = std::move(known), mask = std::move(mask), &noise, marks = std::make_shared<std::uint32_t>(0)](
-             const Mark& mark, Latent& x) {
-    at::Tensor level = known * mark.level.alpha;
-    if (!mark.level.is_clean()) {
+Hook keep_known(KnownPart part, NoiseSource& noise) {
+  return [part = std::move(part), &noise, marks = std::make_shared<std::uint32_t>(0)](const Mark& mark, Latent& x) {
+    const bool is_kept = part.noise.defined();
+    at::Tensor level = part.known * (is_kept && mark.level == part.end ? 1.0 : mark.level.alpha);
+    if (is_kept && mark.level != part.end) level.add_(part.noise, mark.level.sigma);
+    if (!is_kept && !mark.level.is_clean()) {
       const Draw draw{.is_path = false, .stream = kHookStream, .ordinal = *marks, .from = 0.0, .to = 0.0};
       level.add_(noise.draw(draw, x).front(), mark.level.sigma);
     }
     ++*marks;
     at::Tensor& state = x.streams.front().second;
-    state.mul_(1 - mask).add_(level.mul_(mask));
+    state.mul_(1 - part.mask).add_(level.mul_(part.mask));
   };
 }
 

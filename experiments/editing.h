@@ -13,7 +13,8 @@ struct Editing {
   at::Tensor known{};  // encoded x0 [N, ...]
   at::Tensor mask{};   // [1 or N, ...], 1 where `known` stays and 0 where it is made anew; undefined: nothing stays
   bool starts_from_known = false;
-  double noise_share = 1.0;  // of the start: 0 where the data itself is what is moved (inversion)
+  double noise_share = 1.0;        // of the start: 0 where the data itself is what is moved (inversion)
+  bool keeps_start_noise = false;  // see KnownPart::noise
 };
 
 /// The last part of a grid: of n steps the last max(1, floor(strength n)), as image-to-image pipelines of the field
@@ -24,8 +25,16 @@ Grid last_part(const Grid& grid, double strength);
 /// serves all.
 at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t count, const at::Tensor& like);
 
-/// At every mark x <- mask (alpha known + sigma n) + (1 - mask) x with noise of the mark's own: Lugmayr et al. 2022,
-/// eq. 8. `known` and `mask` are those of the micro-batch.
-Hook keep_known(at::Tensor known, at::Tensor mask, NoiseSource& noise);
+/// What stays of a micro-batch.
+struct KnownPart {
+  at::Tensor known, mask;
+  /// Defined: the known part goes through this noise at every mark and ends as it was, as inpainting pipelines of
+  /// diffusers have it; else noise is each mark's own.
+  at::Tensor noise{};
+  Level end{};  // of the run
+};
+
+/// At every mark x <- mask (alpha known + sigma n) + (1 - mask) x: Lugmayr et al. 2022, eq. 8.
+Hook keep_known(KnownPart part, NoiseSource& noise);
 
 }  // namespace thaw

@@ -10,6 +10,7 @@
 #include "core/latent_codec.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
+#include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
 
 namespace thaw {
@@ -173,18 +174,8 @@ void Experiment::read_scheduler(const std::string& path) {
   // A model of ours keeps what it was trained as; a published network is what the scheduler beside it says.
   const Config backbone = config_.section("backbone");
   if (!is_pretrained_ || catalog_->backbones.find(backbone, "unet").info.has_trait("exact")) return;
-  if (made.negates_output || made.prediction == "consistency")
-    throw ConfigError(concat(path, ": prediction of class \"", made.class_name,
-                             "\" with these options is not what a published network here can be asked for."));
-  parameterisation_.prediction = prediction_from_name(made.prediction);
-  for (const auto& [name, yaml] : made.sections)
-    if (name == "schedule") {
-      schedule_ = catalog_->schedules.create(Config::parse("schedule: " + yaml, path).section("schedule"), "");
-      parameterisation_.schedule = schedule_;
-    }
-  const Grid levels = grid();
-  for (std::size_t i = 0; i < levels.size(); ++i)
-    if (!levels[i].is_clean()) parameterisation_.told.emplace_back(levels[i].lambda(), levels.times[i]);
+  take_published_schedule(made, grid(), *catalog_, parameterisation_);
+  schedule_ = parameterisation_.schedule;
 }
 
 void Experiment::read_evaluation() {

@@ -47,6 +47,16 @@ Latent start_state(const SampleRequest& request, const Level& level, const Laten
   return x;
 }
 
+// A negative prompt stands for no prompt: whoever asks for the unconditional branch is answered under it.
+Denoiser with_null(Denoiser denoiser, Condition null) {
+  return [denoiser = std::move(denoiser), null = std::make_shared<const Condition>(std::move(null))](const Latent& x,
+                                                                                                     Query query) {
+    std::replace(query.branches.begin(), query.branches.end(), Branch::kUnconditional, Branch::kNegative);
+    query.negative = null;
+    return denoiser(x, query);
+  };
+}
+
 // One micro-batch: its samples' names and conditions are those from `first` on, the last one repeated to fill it up,
 // since a network rounds differently at another batch size.
 class MicroBatch {
@@ -66,9 +76,14 @@ class MicroBatch {
       condition["caption"] = at::stack(captions).to(model.device);
     }
     if (request.coarse.defined()) tell_coarse_part(condition, model.device);
+    for (const auto& [name, rows] : request.condition) condition[name] = own_rows(rows).to(model.device);
+    Condition null = condition;
+    for (const auto& [name, rows] : request.null) null[name] = own_rows(rows).to(model.device);
     const Path& own_path = model.parameterisation.schedule->path();
     const GuidedRun run{&model, condition, first, request.micro_batch};
-    denoiser_ = with_guidance(model.denoiser(std::move(condition)), request.guidance, run);
+    Denoiser asked = model.denoiser(std::move(condition));
+    if (!request.null.empty()) asked = with_null(std::move(asked), std::move(null));
+    denoiser_ = with_guidance(std::move(asked), request.guidance, run);
     denoiser_ = on_path(std::move(denoiser_), own_path);
     denoiser_ = with_thresholding(std::move(denoiser_), request.thresholding);
     denoiser_ = with_velocity(std::move(denoiser_), *request.grid.path);
@@ -91,14 +106,22 @@ class MicroBatch {
     };
     Watch watch(observe);
     const Editing& editing = request_.editing;
-    if (editing.mask.defined())
-      watch.hook = keep_known(rows_of(editing.known, first_, request_.micro_batch, like.main()),
-                              rows_of(editing.mask, first_, request_.micro_batch, like.main()), noise_);
+    if (editing.mask.defined()) {
+      KnownPart part{own_rows(editing.known).to(like.main()), own_rows(editing.mask).to(like.main())};
+      if (editing.keeps_start_noise) part.noise = unit_noise(like);
+      part.end = plan ? plan->end : request_.grid.back();
+      watch.hook = keep_known(std::move(part), noise_);
+    }
     if (plan) return {run_plan(*plan, denoiser_, std::move(start), noise_, watch), plan->evaluations()};
     return run_method(request_.solver.method(request_.grid), denoiser_, std::move(start), noise_, watch);
   }
 
  private:
+  at::Tensor own_rows(const at::Tensor& rows) const { return rows_of(rows, first_, request_.micro_batch, rows); }
+  at::Tensor unit_noise(const Latent& like) const {
+    constexpr Level kUnit{0.0, 1.0};
+    return request_.noise.defined() ? own_rows(request_.noise).to(like.main()) : noise_.start(like, kUnit).main();
+  }
   std::size_t index(std::int64_t i) const {
     return static_cast<std::size_t>(std::min(i, static_cast<std::int64_t>(request_.samples.size()) - 1));
   }

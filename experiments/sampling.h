@@ -20,6 +20,7 @@ struct SampleRequest {
   std::vector<std::uint64_t> samples;   // indices: names of the noise
   std::vector<std::int64_t> labels;     // one a sample; empty without classes
   std::vector<std::string> captions{};  // one a sample; empty without captions
+  Condition condition{}, null{};        // further conditions and what stands for none: a row a sample, or one for all
   std::int64_t micro_batch = 50;
   PathKind path_kind = PathKind::kBrownian;
   bool is_double = false;

@@ -152,6 +152,8 @@ ImportedScheduler import_scheduler(std::string_view text, const std::string& fil
   peer.made.file = file;
   peer.made.class_name = peer.o().class_name();
   peer.made.start_scale = [](int) { return 1.0; };
+  // An argument of pipelines that begin part of the way: some steps go floor(T / steps) timesteps, whatever is left.
+  peer.total_steps = static_cast<int>(peer.call("total_steps", 0.0, 0.0, 1e6));
   for (const Family& family : families())
     for (const std::string& name : family.classes)
       if (name == peer.made.class_name) family.read(peer);

@@ -16,8 +16,11 @@ struct Stride {
   PeerTable table;
   Level end;  // where a step below timestep 0 goes
   bool ends_at_table = false;
+  int total_steps = 0;  // 0: as many as are taken
 
-  double length(int steps) const { return std::floor(static_cast<double>(table.size()) / steps); }
+  double length(int steps) const {
+    return std::floor(static_cast<double>(table.size()) / (total_steps > 0 ? total_steps : steps));
+  }
   Level to(double t, int steps) const {
     const double next = t - length(steps);
     return next >= 0.0 ? table.level(static_cast<std::size_t>(next)) : end;
@@ -28,6 +31,7 @@ Stride read_stride(Import& peer, const TableRule& rule) {
   const SchedulerOptions& o = peer.o();
   Stride stride{.table = read_table(o, peer.schedules, rule), .end = {1.0, 0.0}};
   stride.ends_at_table = o.is_own("set_alpha_to_one") && !o.flag("set_alpha_to_one");
+  stride.total_steps = peer.total_steps;
   if (stride.ends_at_table) stride.end = stride.table.level(0);
   return stride;
 }

@@ -15,6 +15,7 @@ struct FlowSigmas {
   double shift = 1.0;
   std::optional<double> mu{};  // dynamic shifting
   bool is_linear_mu = false;   // time_shift_type
+  bool is_even = false;        // sigmas given by a pipeline: even from 1 to 1 / steps
   double terminal = 0.0;
   SigmaKind kind = SigmaKind::kTable;
   std::optional<double> low{}, high{};
@@ -29,7 +30,8 @@ struct FlowSigmas {
 
 SigmaGrid FlowSigmas::grid(const SchedulerOptions& o, int steps) const {
   // The ends are shifted when the scheduler is made (unless mu replaces the shift), and all of them again here.
-  const double first = mu ? 1.0 : shifted(1.0, shift), last = mu ? 1.0 / table : shifted(1.0 / table, shift);
+  const double first = mu || is_even ? 1.0 : shifted(1.0, shift);
+  const double last = is_even ? 1.0 / steps : mu ? 1.0 / table : shifted(1.0 / table, shift);
   SigmaGrid made{.sigmas = {}, .times = {}};
   const double stride = steps > 1 ? (last - first) / (steps - 1) : 0.0;
   for (int i = 0; i < steps; ++i) made.sigmas.push_back(moved(i + 1 == steps && steps > 1 ? last : first + i * stride));
@@ -58,6 +60,8 @@ FlowSigmas read_flow_sigmas(Import& peer) {
     sigmas.shift = o.number("shift", 1e-3, 1e4);
   }
   if (peer.is("FlowMatchHeunDiscreteScheduler")) return sigmas;
+  // An argument of the pipelines of Flux, not of a file.
+  sigmas.is_even = peer.call("even_sigmas", 0.0, 0.0, 1.0) == 1.0;
   if (!o.is_null("shift_terminal")) sigmas.terminal = o.number("shift_terminal", 0.0, 0.999);
   sigmas.kind = read_sigma_kind(o);
   if (sigmas.kind != SigmaKind::kTable) {

@@ -17,6 +17,7 @@ struct Import {
   const ScheduleRegistry& schedules;
   const SamplerRegistry& samplers;
   SchedulerCalls calls{};
+  int total_steps = 0;  // of the grid that a run's levels are the last part of; 0: the run's own
   ImportedScheduler made{};
 
   const SchedulerOptions& o() const { return *options; }

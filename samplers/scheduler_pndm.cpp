@@ -25,8 +25,8 @@ struct Pndm {
 /// Writes one run; steps go `stride` timesteps down from where they are.
 class Walk {
  public:
-  Walk(const Pndm& method, const Grid& grid, int steps)
-      : method_(method), grid_(grid), b_(grid), times_(grid.times), stride_(std::floor(size() / steps)) {
+  Walk(const Pndm& method, const Grid& grid, int steps, int total_steps)
+      : method_(method), grid_(grid), b_(grid), times_(grid.times), stride_(std::floor(size() / total_steps)) {
     times_.resize(static_cast<std::size_t>(steps));
   }
 
@@ -125,8 +125,9 @@ void import_pndm(Import& peer) {
     const bool is_repeated = ends_at_table && times.back() == 0.0;
     return table_grid(method.table, std::move(times), is_repeated ? std::nullopt : std::optional(method.end));
   };
-  peer.made.solver = [method](const Grid& grid) {
-    return Walk(method, grid, static_cast<int>(grid.times.back() >= 0.0 ? grid.size() : grid.steps())).run();
+  peer.made.solver = [method, total = peer.total_steps](const Grid& grid) {
+    const int steps = static_cast<int>(grid.times.back() >= 0.0 ? grid.size() : grid.steps());
+    return Walk(method, grid, steps, total > 0 ? total : steps).run();
   };  // namespace thaw
   peer.section("schedule", method.table.yaml);
   peer.section("grid", grid_yaml(method.rule, "clean"));

@@ -37,7 +37,7 @@ at::Tensor rows_tensor(const std::vector<std::vector<TokenId>>& rows) {
 
 TextConditioner::TextConditioner(std::vector<ConditionerPart> parts, ConditionerOptions options)
     : parts_(std::move(parts)), options_(std::move(options)) {
-  const std::size_t wanted = options_.join == Join::kSingle ? 1 : options_.join == Join::kSdxl ? 2 : 3;
+  const std::size_t wanted = options_.join == Join::kSingle ? 1 : options_.join == Join::kSd3 ? 3 : 2;
   if (parts_.size() != wanted)
     throw ConfigError(concat("text: this way of joining takes ", wanted, " encoders, got ", parts_.size(), "."));
   if (options_.join == Join::kSd3 && parts_[0].opened.encoder->features() + parts_[1].opened.encoder->features() >
@@ -162,6 +162,7 @@ TextConditioner::Encoded TextConditioner::extended(std::size_t part, const Encod
 TextConditioner::Encoded TextConditioner::joined(const Row& row, std::int64_t passes) {
   Encoded out = extended(0, row[0], passes);
   if (options_.join == Join::kSingle) return out;
+  if (options_.join == Join::kFlux) return {row[1].text_LD, row[1].mask_L, row[0].pooled_P};
   const Encoded second = extended(1, row[1], passes);
   out.text_LD = at::cat({out.text_LD, second.text_LD}, 1);
   if (options_.join == Join::kSdxl) {

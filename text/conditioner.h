@@ -33,7 +33,8 @@ struct ConditionerPart {
 /// sd3     two side by side, padded with zeros to the width of the third, which follows along the tokens; pooled of
 /// both
 ///         (Esser et al. 2024)
-enum class Join { kSingle, kSdxl, kSd3 };
+/// flux    pooled of the first, states of the second
+enum class Join { kSingle, kSdxl, kSd3, kFlux };
 
 /// What weights of a prompt do beyond multiplying the hidden states of their tokens:
 /// mean  the mean over all numbers of a pass is put back to what it was ("original" of AUTOMATIC1111)
