@@ -162,7 +162,7 @@ int command_nll(CommandLine line, const Catalog& catalog) {
   const std::string path = line.positional.front(), file = line.positional.size() == 2 ? line.positional[1] : "";
   const Settings settings = take_settings(line);
   const LoadedModel loaded = open_model(path, catalog, line.settings);
-  if (!loaded.experiment->is_denoiser()) throw DataError(concat(path, ": is no denoiser; it has no likelihood."));
+  expect_denoiser(*loaded.experiment, path, "it has no likelihood.");
   const nlohmann::json result = Likelihoods(loaded, settings).run(read_data(*loaded.experiment, settings, file));
   if (std::find(line.flags.begin(), line.flags.end(), "json") != line.flags.end()) {
     std::printf("%s\n", result.dump(1).c_str());

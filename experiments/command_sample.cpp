@@ -193,9 +193,7 @@ int command_sample(CommandLine line, const Catalog& catalog) {
     line.settings.push_back("guidance.negative_prompt=" + nlohmann::json(negative).dump());  // quoted as YAML takes it
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   const Experiment& experiment = *loaded.experiment;
-  if (!experiment.is_denoiser())
-    throw DataError(concat(path, experiment.is_classifier() ? ": is a classifier" : ": is an autoencoder",
-                           "; it gives no samples."));
+  expect_denoiser(experiment, path, "it gives no samples.");
   at::Tensor noise;
   if (!noise_path.empty()) noise = read_samples_like(noise_path, "noise", loaded.model.spec.shape);
   if (noise.defined() && asked > 0 && asked != noise.size(0))

@@ -75,6 +75,12 @@ LoadedModel open_model(const fs::path& path, const Catalog& catalog, const std::
   return loaded;
 }
 
+void expect_denoiser(const Experiment& experiment, const std::string& path, const std::string& consequence) {
+  if (experiment.is_denoiser()) return;
+  throw DataError(
+      concat(path, ": is ", experiment.is_classifier() ? "a classifier" : "an autoencoder", "; ", consequence));
+}
+
 void load_checkpoint_average(Model& model, const fs::path& run, std::int64_t step) {
   const fs::path path = checkpoint_path(run / "checkpoints", step, ".safetensors");
   if (!fs::exists(path)) throw DataError(concat(path.string(), ": no such checkpoint; a run keeps its newest ones."));

@@ -18,6 +18,9 @@ struct LoadedModel {
 LoadedModel open_model(const std::filesystem::path& path, const Catalog& catalog,
                        const std::vector<std::string>& overrides = {});
 
+/// Throws DataError: "`path`: is a classifier; `consequence`", or an autoencoder.
+void expect_denoiser(const Experiment& experiment, const std::string& path, const std::string& consequence);
+
 /// Puts the averaged weights of a checkpoint in place of a run's finished ones. Throws DataError where there is none.
 void load_checkpoint_average(Model& model, const std::filesystem::path& run, std::int64_t step);
 
