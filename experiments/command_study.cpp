@@ -134,6 +134,7 @@ std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, co
   const std::int64_t n = cell["n"];
   row.push_back(std::to_string(cell["evaluations_used"].get<std::int64_t>()));
   row.push_back(std::to_string(n));
+  row.push_back(format_short(1e3 * cell["seconds_per_sample"].get<double>(), 3));
   row.push_back(with_interval(cell, "class_agreement", part.trained_for_judge));
   row.push_back(with_interval(cell, "prompt_obeyed", part.trained_for_judge));
   row.push_back(with_interval(cell, "frechet", part.trained_for_features));
@@ -146,8 +147,9 @@ std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, co
 
 // Without the columns that no cell fills.
 std::string table(const std::vector<Part>& parts, const References& best) {
-  const std::vector<std::string> titles{"configuration", "trained", "sampler",          "evaluations", "n",
-                                        "recognised",    "obeyed",  "Frechet distance", "floor",       "ratio"};
+  const std::vector<std::string> titles{"configuration", "trained",    "sampler", "evaluations",      "n",
+                                        "ms a sample",   "recognised", "obeyed",  "Frechet distance", "floor",
+                                        "ratio"};
   std::vector<std::vector<std::string>> rows{titles, std::vector<std::string>(titles.size(), "---")};
   std::vector<bool> is_shown(titles.size(), false);
   for (const Part& part : parts)
@@ -165,8 +167,53 @@ std::string table(const std::vector<Part>& parts, const References& best) {
   return text;
 }
 
-std::string page(const std::vector<Part>& parts, const std::vector<std::string>& names, const std::string& command,
+/// Of prompts: shares by what they ask for, one column each; "" where no cell has any.
+std::string prompt_table(const std::vector<Part>& parts) {
+  std::string text, titles;
+  for (const Part& part : parts)
+    for (const auto& cell : part.compared["cells"]) {
+      if (!cell.contains("prompts")) continue;
+      std::string row = concat("| ", part.name, " | ", cell["sampler"].get<std::string>(), " | ",
+                               cell["evaluations_used"].get<std::int64_t>(), " |");
+      std::string names = "| configuration | sampler | evaluations |";
+      for (const auto& of : cell["prompts"]) {
+        row += concat(" ", format_short(of["share"].get<double>(), 3), " |");
+        names += concat(" ", of["of"].get<std::string>(), " |");
+      }
+      if (names != titles) {
+        titles = names;
+        text += concat("\n", titles, "\n|");
+        for (std::int64_t i = 1; i < std::count(names.begin(), names.end(), '|'); ++i) text += " --- |";
+        text += "\n";
+      }
+      text += row + "\n";
+    }
+  return text.empty() ? "" : concat("\nPrompts by what they ask for:\n", text);
+}
+
+/// What the variants came to, and why those that cannot be cannot: a prediction of noise on a schedule without data at
+/// its end, for example.
+struct Outcomes {
+  std::vector<Part> parts;
+  std::vector<std::string> refused;
+};
+/// Throws the first reason where no variant can be.
+Outcomes run_all(const std::vector<Variant>& variants, const Catalog& catalog, const std::string& command) {
+  Outcomes outcomes;
+  for (const Variant& variant : variants) try {
+      outcomes.parts.push_back(run_part(variant, catalog, command));
+    } catch (const ConfigError& error) {
+      if (variants.size() == 1) throw;
+      outcomes.refused.push_back(concat(name_of(variant), ": ", error.what()));
+      std::fprintf(stderr, "%s\n", outcomes.refused.back().c_str());
+    }
+  if (outcomes.parts.empty()) throw ConfigError(outcomes.refused.front());
+  return outcomes;
+}
+
+std::string page(const Outcomes& outcomes, const std::vector<std::string>& names, const std::string& command,
                  const std::string& out) {
+  const std::vector<Part>& parts = outcomes.parts;
   const auto best = references(parts, names);
   std::string text =
       concat("# ", parts.front().title, "\n\nWritten by `", command, " out=", out, "`; not edited by hand.\n\n");
@@ -179,7 +226,10 @@ std::string page(const std::vector<Part>& parts, const std::vector<std::string>&
   if (std::any_of(parts.begin(), parts.end(),
                   [](const Part& part) { return part.trained_for_judge || part.trained_for_features; }))
     text += "\\*: by a network that the configuration's own training used.\n\n";
-  return text + table(parts, best);
+  text += table(parts, best) + prompt_table(parts);
+  if (!outcomes.refused.empty()) text += "\nRefused:\n\n";
+  for (const std::string& refused : outcomes.refused) text += concat("* ", refused, "\n");
+  return text;
 }
 
 // The values of "[a, [b, c], d]" as YAML texts: split at the commas of its own level.
@@ -248,9 +298,8 @@ int command_study(CommandLine line, const Catalog& catalog) {
   for (const std::string& name : names)
     if (std::find(stems.begin(), stems.end(), name) == stems.end())
       throw ConfigError(concat("command line: reference: ", name, " is none of ", join(stems, ", "), "."));
-  std::vector<Part> parts;
-  for (const Variant& variant : variants) parts.push_back(run_part(variant, catalog, line.text));
-  write_file(out, page(parts, names, line.text, out.string()));
+  const Outcomes outcomes = run_all(variants, catalog, line.text);
+  write_file(out, page(outcomes, names, line.text, out.string()));
   std::printf("%s\n", out.c_str());
   return 0;
 }

@@ -316,7 +316,7 @@ DatasetPtr Experiment::encoded_training_data() const {
   const std::string key =
       concat(version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))),
              "\n", hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
-             inputs.of(concat("codec ", content_hash(config_.resolved_of(std::vector<std::string>{"codec"}))),
+             inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))),
                        codec_->files()),
              "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
   make_folder(user_cache() / "latents");
@@ -361,7 +361,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
 }
 
 std::string Experiment::hash_of(std::span<const std::string> sections) const {
-  return content_hash(config_.resolved_of(sections));
+  return content_hash(config_.chosen_in(sections));
 }
 
 }  // namespace thaw

@@ -9,6 +9,7 @@
 #include "core/base/config_yaml.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/resolved_config.h"
 #include "core/base/text.h"
 
 namespace thaw {
@@ -16,7 +17,7 @@ namespace thaw {
 struct Config::Root {
   std::unique_ptr<Node> top;
   std::string file;
-  std::vector<std::pair<std::string, std::string>> resolved;  // dotted key, YAML text
+  ResolvedConfig resolved;
 };
 
 namespace {
@@ -115,10 +116,14 @@ std::optional<Value> parse_list(const Node& node, const Value& like) {
 
 std::string describe_node(const Node& node) {
   switch (node.kind) {
-    case Node::Kind::kNull: return "nothing";
-    case Node::Kind::kScalar: return concat("\"", node.scalar, "\"");
-    case Node::Kind::kList: return "a list";
-    case Node::Kind::kMap: return "a section";
+    case Node::Kind::kNull:
+      return "nothing";
+    case Node::Kind::kScalar:
+      return concat("\"", node.scalar, "\"");
+    case Node::Kind::kList:
+      return "a list";
+    case Node::Kind::kMap:
+      return "a section";
   }
   return "";
 }
@@ -137,8 +142,8 @@ std::optional<Value> parse_value(const Node& node, const Value& like) {
 
 void expect_in_range(const Config& config, const Option& option, double number) {
   if (number < option.minimum)
-    config.fail(option.name, concat("must be at least ", format_double(option.minimum), ", got ",
-                                    format_double(number), "."));
+    config.fail(option.name,
+                concat("must be at least ", format_double(option.minimum), ", got ", format_double(number), "."));
   if (number > option.maximum)
     config.fail(option.name,
                 concat("must be at most ", format_double(option.maximum), ", got ", format_double(number), "."));
@@ -181,10 +186,18 @@ const Settings::Item& Settings::item(std::string_view name) const {
   return found->second;
 }
 
-bool Settings::flag(std::string_view name) const { return std::get<bool>(item(name).value); }
-std::int64_t Settings::integer(std::string_view name) const { return std::get<std::int64_t>(item(name).value); }
-double Settings::number(std::string_view name) const { return std::get<double>(item(name).value); }
-const std::string& Settings::text(std::string_view name) const { return std::get<std::string>(item(name).value); }
+bool Settings::flag(std::string_view name) const {
+  return std::get<bool>(item(name).value);
+}
+std::int64_t Settings::integer(std::string_view name) const {
+  return std::get<std::int64_t>(item(name).value);
+}
+double Settings::number(std::string_view name) const {
+  return std::get<double>(item(name).value);
+}
+const std::string& Settings::text(std::string_view name) const {
+  return std::get<std::string>(item(name).value);
+}
 const std::vector<double>& Settings::numbers(std::string_view name) const {
   return std::get<std::vector<double>>(item(name).value);
 }
@@ -201,8 +214,12 @@ std::vector<std::int64_t> Settings::integers(std::string_view name) const {
   return result;
 }
 
-bool Settings::is_given(std::string_view name) const { return item(name).is_given; }
-std::string Settings::where(std::string_view name) const { return item(name).where; }
+bool Settings::is_given(std::string_view name) const {
+  return item(name).is_given;
+}
+std::string Settings::where(std::string_view name) const {
+  return item(name).where;
+}
 void Settings::fail(std::string_view name, const std::string& message) const {
   throw ConfigError(concat(where(name), ": ", message));
 }
@@ -232,7 +249,9 @@ Config Config::load(const std::filesystem::path& path) {
   }
 }
 
-Config Config::empty(const std::string& file) { return parse("", file); }
+Config Config::empty(const std::string& file) {
+  return parse("", file);
+}
 
 void Config::set(std::string_view dotted_key, std::string_view value) {
   auto fresh = parse_yaml(value, "command line");
@@ -309,16 +328,6 @@ void Config::fail(std::string_view key, const std::string& message) const {
   throw ConfigError(concat(where(key), ": ", message));
 }
 
-void Config::record(const std::string& key, const Value& value) const {
-  const std::string path = path_.empty() ? key : concat(path_, ".", key);
-  for (auto& [known, text] : root_->resolved)
-    if (known == path) {
-      text = format_value(value);
-      return;
-    }
-  root_->resolved.emplace_back(path, format_value(value));
-}
-
 Settings Config::read(std::span<const Option> options, const std::string& owner,
                       std::span<const std::string> subsections) const {
   std::vector<std::string> known;
@@ -338,63 +347,28 @@ Settings Config::read(std::span<const Option> options, const std::string& owner,
     Value value = option.fallback;
     if (node != nullptr) {
       auto parsed = parse_value(*node, option.fallback);
-      if (!parsed) fail(option.name, concat("expected ", type_name(option.fallback), ", got ", describe_node(*node), "."));
+      if (!parsed)
+        fail(option.name, concat("expected ", type_name(option.fallback), ", got ", describe_node(*node), "."));
       value = std::move(*parsed);
       expect_allowed(*this, option, value);
     }
-    record(option.name, value);
+    root_->resolved.record(path_.empty() ? option.name : concat(path_, ".", option.name), format_value(value),
+                           value == option.fallback);
     settings.set(option.name, std::move(value), where(option.name), node != nullptr);
   }
   return settings;
 }
 
-namespace {
-
-struct ResolvedSection {
-  std::vector<std::pair<std::string, std::string>> values;
-  std::vector<std::pair<std::string, std::unique_ptr<ResolvedSection>>> sections;
-
-  ResolvedSection& section(std::string_view name) {
-    for (auto& [known, child] : sections)
-      if (known == name) return *child;
-    sections.emplace_back(name, std::make_unique<ResolvedSection>());
-    return *sections.back().second;
-  }
-  void write(std::string& text, std::size_t indent) const {
-    for (const auto& [key, value] : values) text += concat(std::string(indent, ' '), key, ": ", value, "\n");
-    for (const auto& [key, child] : sections) {
-      text += concat(std::string(indent, ' '), key, ":\n");
-      child->write(text, indent + 2);
-    }
-  }
-};
-
-}  // namespace
-
 std::string Config::resolved() const {
-  ResolvedSection top;
-  for (const auto& [path, value] : root_->resolved) {
-    ResolvedSection* section = &top;
-    std::size_t begin = 0;
-    for (std::size_t dot = path.find('.'); dot != std::string::npos; dot = path.find('.', begin)) {
-      section = &section->section(std::string_view(path).substr(begin, dot - begin));
-      begin = dot + 1;
-    }
-    section->values.emplace_back(path.substr(begin), value);
-  }
-  std::string text;
-  top.write(text, 0);
-  return text;
+  return root_->resolved.yaml();
 }
 
-std::string Config::resolved_of(std::span<const std::string> sections) const {
-  std::string text;
-  for (const auto& [path, value] : root_->resolved)
-    if (std::find(sections.begin(), sections.end(), path.substr(0, path.find('.'))) != sections.end())
-      text += concat(path, ": ", value, "\n");
-  return text;
+std::string Config::chosen_in(std::span<const std::string> sections) const {
+  return root_->resolved.chosen_in(sections);
 }
 
-void Config::forget_resolved() { root_->resolved.clear(); }
+void Config::forget_resolved() {
+  root_->resolved.clear();
+}
 
 }  // namespace thaw

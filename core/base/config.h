@@ -96,8 +96,10 @@ class Config {
 
   /// YAML of everything read so far, defaults included: it re-runs the same experiment.
   std::string resolved() const;
-  /// The lines "key: value" of what was read in these top-level sections (or keys): what a stage's outcome depends on.
-  std::string resolved_of(std::span<const std::string> sections) const;
+  /// What a stage's outcome depends on: lines "key: value" of what was read in these top-level sections (or keys) and
+  /// is not the default. An option that a later version adds changes nothing, so runs of this one go on there; a
+  /// default that changes what is computed must therefore come as a new option.
+  std::string chosen_in(std::span<const std::string> sections) const;
   /// Drops the record of what was read (before a second, independent reading).
   void forget_resolved();
 
@@ -106,7 +108,6 @@ class Config {
  private:
   struct Root;
   Config(std::shared_ptr<Root> root, std::string path, Node* node);
-  void record(const std::string& key, const Value& value) const;
 
   std::shared_ptr<Root> root_;
   std::string path_;      // dotted, empty at the top

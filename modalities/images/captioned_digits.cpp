@@ -23,6 +23,7 @@ class Scenes : public Dataset {
       : files_(digits->files()),
         seed_(static_cast<std::uint64_t>(settings.integer("seed"))),
         size_(settings.integer("size")),
+        most_(settings.integer("most")),
         is_held_out_(settings.text("split") == "test") {
     if (digits->num_classes() != 10)
       throw DataError(concat("captioned_digits: expected digits of 10 classes, got ", digits->num_classes(), "."));
@@ -43,7 +44,7 @@ class Scenes : public Dataset {
     at::Tensor picture;
   };
   Scene scene(std::int64_t index) const {
-    return scene_of_split(seed_, static_cast<std::uint64_t>(index), is_held_out_);
+    return scene_of_split(seed_, static_cast<std::uint64_t>(index), is_held_out_, most_);
   }
   Composed compose(std::int64_t index) const {
     const auto i = static_cast<std::uint64_t>(index);
@@ -63,6 +64,7 @@ class Scenes : public Dataset {
   std::vector<std::filesystem::path> files_;
   std::uint64_t seed_;
   std::int64_t size_;
+  std::int64_t most_;
   bool is_held_out_;
 };
 
@@ -129,6 +131,7 @@ void register_captioned_digits(DatasetRegistry& registry) {
        0,
        {"train", "test"}},
       {"size", std::int64_t{60000}, "of an epoch", 1, 1e9},
+      {"most", kMostDigits, "digits of a scene", 1, static_cast<double>(kMostDigits)},
       {"seed", std::int64_t{0}, "of the scenes", 0, 1e15}};
   std::vector<Option> captioned = options;
   captioned.push_back({"side", kSceneSide, "pixels; fewer are means of the 64", 8, static_cast<double>(kSceneSide)});

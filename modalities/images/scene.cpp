@@ -62,12 +62,12 @@ constexpr std::uint32_t kSplitDraw = 1;
 
 }  // namespace
 
-Scene draw_scene(std::uint64_t seed, std::uint64_t index) {
+Scene draw_scene(std::uint64_t seed, std::uint64_t index, std::int64_t most) {
   const NoiseKey key{seed, Purpose::kOther, index, 0, 0};
   std::uint32_t draw = 0;
   const auto below = [&](std::uint64_t count) { return uniform_integer(key, draw++, count); };
   Scene scene;
-  const std::uint64_t count = 1 + below(3);
+  const std::uint64_t count = 1 + below(static_cast<std::uint64_t>(most));
   if (count == 2 && below(2) == 0) scene.relation = kRelations[below(kRelations.size())].relation;
   // With neighbours the centre is taken: digits in the corners would touch one there.
   std::vector<std::int64_t> places{0, 1, 2, 3};
@@ -113,7 +113,7 @@ std::optional<Scene> read_caption(std::string_view caption) {
       if ((!reader.take(", ") && !reader.take(" and ")) || !add() || scene.digits.back().place < 0) return std::nullopt;
   }
   // What is not written as captions are written (", " before the last, four digits) is none.
-  return reader.is_done() && scene.digits.size() <= 3 && caption_of(scene) == caption ? std::optional(scene)
+  return reader.is_done() && std::ssize(scene.digits) <= kMostDigits && caption_of(scene) == caption ? std::optional(scene)
                                                                                       : std::nullopt;
 }
 
@@ -126,9 +126,9 @@ bool is_held_out(const Scene& scene) {
                              [](const SceneDigit& digit) { return digit.colour == held_out_colour(digit.digit); });
 }
 
-Scene scene_of_split(std::uint64_t seed, std::uint64_t index, bool held_out) {
+Scene scene_of_split(std::uint64_t seed, std::uint64_t index, bool held_out, std::int64_t most) {
   const std::uint64_t draw = held_out ? kFirstTestDraw + index : index;
-  Scene scene = draw_scene(seed, draw);
+  Scene scene = draw_scene(seed, draw, most);
   const NoiseKey key{seed, Purpose::kOther, draw, kSplitDraw, 0};
   if (held_out) {
     SceneDigit& digit = scene.digits[uniform_integer(key, 0, scene.digits.size())];

@@ -55,8 +55,9 @@ struct Scene {
   bool operator==(const Scene&) const = default;
 };
 
-/// Draw `index` of a seed: one, two or three digits alike often, half of the pairs by a relation.
-Scene draw_scene(std::uint64_t seed, std::uint64_t index);
+inline constexpr std::int64_t kMostDigits = 3;  // of a scene
+/// Draw `index` of a seed: one digit to `most` alike often, half of the pairs by a relation.
+Scene draw_scene(std::uint64_t seed, std::uint64_t index, std::int64_t most = kMostDigits);
 
 /// "a small red 3 above a large blue 7"; "a large green 0 at the top left and a small white 5 at the bottom right".
 std::string caption_of(const Scene& scene);
@@ -68,7 +69,7 @@ std::size_t held_out_colour(std::int64_t digit);
 /// Whether a scene shows such a pair. A scene for testing does, one for training never.
 bool is_held_out(const Scene& scene);
 /// Scenes of a split: draws of its own, in which number, digits, sizes and places are distributed as in the other.
-Scene scene_of_split(std::uint64_t seed, std::uint64_t index, bool held_out);
+Scene scene_of_split(std::uint64_t seed, std::uint64_t index, bool held_out, std::int64_t most = kMostDigits);
 
 /// Middle of a digit's place in pixels, by its place or the relation. Throws nothing; scenes are made by the above.
 std::array<double, 2> middle_of(const Scene& scene, std::size_t digit);

@@ -80,6 +80,24 @@ CATCH_TEST_CASE("the command line replaces a section by a scalar and a key by a 
               "command line: train.steps: must be at least 1, got 0.");
 }
 
+CATCH_TEST_CASE("what was chosen does not change with an option that a later version adds", "[base][config]") {
+  const std::vector<std::string> sections{"train"};
+  const std::vector<Option> today{
+      {"steps", std::int64_t{10}, ""}, {"rate", 0.5, ""}, {"type", std::string("adam"), ""}};
+  std::vector<Option> tomorrow{{"warmup", std::int64_t{0}, ""}};
+  tomorrow.insert(tomorrow.end(), today.begin(), today.end());
+  const auto chosen = [&](const std::string& yaml, std::span<const Option> options) {
+    const Config config = Config::parse(yaml, "x.yaml");
+    config.section("train").read(options, "train");
+    return config.chosen_in(sections);
+  };
+  CATCH_CHECK(chosen("train: {steps: 20}", today) == "train.steps: 20\ntrain.type: adam\n");
+  CATCH_CHECK(chosen("train: {steps: 20}", tomorrow) == chosen("train: {steps: 20}", today));
+  CATCH_CHECK(chosen("train: {steps: 20, rate: 0.5}", today) == chosen("train: {steps: 20}", today));
+  CATCH_CHECK(chosen("train: {steps: 20, warmup: 1}", tomorrow) != chosen("train: {steps: 20}", today));
+  CATCH_CHECK(chosen("train: {steps: 21}", today) != chosen("train: {steps: 20}", today));
+}
+
 CATCH_TEST_CASE("a resolved configuration reads back to the same values", "[base][config]") {
   const std::string text = "train: {decay: constant, rate: 1.0e-3}";
   Config first = Config::parse(text, "x.yaml");

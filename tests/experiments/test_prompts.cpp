@@ -139,8 +139,12 @@ CATCH_TEST_CASE("prompts obeyed go from a configuration to metrics, comparison, 
   CATCH_REQUIRE(study.code == 0);
   const std::string table = read_file(scratch / "page.md");
   CATCH_CAPTURE(table);
-  CATCH_CHECK(table.find("| n | obeyed |") != std::string::npos);
-  CATCH_CHECK(table.find("| 4 | " + format_short(cell["prompt_obeyed"].get<double>(), 3) + " (") !=
+  CATCH_CHECK(table.find("| n | ms a sample | obeyed |") != std::string::npos);
+  CATCH_CHECK(table.find("| " + format_short(cell["prompt_obeyed"].get<double>(), 3) + " (") != std::string::npos);
+  CATCH_CHECK(table.find("| configuration | sampler | evaluations | in full | number |") != std::string::npos);
+  CATCH_CHECK(table.find("| captioned | ddim | 1 | " +
+                         format_short(row_of(cell["prompts"], "in full")["share"].get<double>(), 3) + " | " +
+                         format_short(row_of(cell["prompts"], "number")["share"].get<double>(), 3) + " |") !=
               std::string::npos);
 }
 

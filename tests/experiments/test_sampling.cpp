@@ -226,6 +226,10 @@ CATCH_TEST_CASE("a study makes one table of all variants and says which network 
   const Outcome unknown = run_program("study few.yaml reference=many out=other.md", scratch, there);
   CATCH_CHECK(unknown.code == 2);
   CATCH_CHECK(unknown.err.find("reference: many is none of few") != std::string::npos);
+  const Outcome part =
+      run_program("study few.yaml each.sampling.micro_batch=[0,4] compare.n=4 out=part.md", scratch, there);
+  CATCH_CHECK(part.code == 0);
+  CATCH_CHECK(read_file(scratch / "part.md").find("\n* few sampling.micro_batch=0: ") != std::string::npos);
   const Outcome wrong = run_program("study few.yaml compare.m=4 out=other.md", scratch, there);
   CATCH_CHECK(wrong.code == 2);
   CATCH_CHECK(!std::filesystem::exists(scratch / "other.md"));

@@ -45,6 +45,7 @@ CATCH_TEST_CASE("a caption is read back as its scene, and only captions are", "[
   for (const std::size_t count : {1, 2, 3}) CATCH_CHECK(std::abs(by_count[count] - 1000) < 120);
   for (const Relation relation : {Relation::kAbove, Relation::kBelow, Relation::kLeftOf, Relation::kRightOf})
     CATCH_CHECK(std::abs(by_relation[relation] - 125) < 45);
+  for (std::uint64_t i = 0; i < 200; ++i) CATCH_REQUIRE(draw_scene(7, i, 1).digits.size() == 1);
   CATCH_CHECK(read_caption("a small red 3 above a large blue 7") ==
               Scene{{{3, 0, false, -1}, {7, 2, true, -1}}, Relation::kAbove});
   for (const char* text : {"", "a small red 3", "a small red 3 above a large blue 7 ", "a small red 3 above",
