@@ -35,6 +35,8 @@ class AtomicFile {
   /// Overwrites bytes already written (headers whose sizes are known last).
   void write_at(std::uint64_t offset, std::string_view bytes);
   std::uint64_t size() const { return size_; }
+  /// Where it is until then, for libraries that write by name.
+  const std::filesystem::path& temporary() const { return temporary_; }
   void commit();
 
  private:

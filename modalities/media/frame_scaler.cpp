@@ -1,0 +1,142 @@
+#include "modalities/media/frame_scaler.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+
+extern "C" {
+#include <libavformat/avformat.h>
+#include <libavutil/display.h>
+#include <libavutil/pixdesc.h>
+}
+
+namespace thaw {
+
+namespace {
+
+constexpr double kMostScaledPixels = 64.0 * 1024 * 1024;
+
+const std::int32_t* display_matrix(const AVStream& stream) {
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
+  const AVPacketSideData* data = av_packet_side_data_get(
+      stream.codecpar->coded_side_data, stream.codecpar->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+  return data == nullptr || data->size < 36 ? nullptr : reinterpret_cast<const std::int32_t*>(data->data);
+#else
+  std::size_t size = 0;
+  const std::uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+  return data == nullptr || size < 36 ? nullptr : reinterpret_cast<const std::int32_t*>(data);
+#endif
+}
+
+// The matrix that the stream was coded by; untagged, what television has at its size.
+const int* coefficients_of(const AVFrame& frame) {
+  switch (frame.colorspace) {
+    case AVCOL_SPC_UNSPECIFIED:
+      return sws_getCoefficients(frame.height >= 720 ? SWS_CS_ITU709 : SWS_CS_ITU601);
+    case AVCOL_SPC_BT709:
+      return sws_getCoefficients(SWS_CS_ITU709);
+    case AVCOL_SPC_BT2020_NCL:
+    case AVCOL_SPC_BT2020_CL:
+      return sws_getCoefficients(SWS_CS_BT2020);
+    case AVCOL_SPC_SMPTE240M:
+      return sws_getCoefficients(SWS_CS_SMPTE240M);
+    case AVCOL_SPC_FCC:
+      return sws_getCoefficients(SWS_CS_FCC);
+    default:
+      return sws_getCoefficients(SWS_CS_ITU601);
+  }
+}
+
+bool is_full_range(const AVFrame& frame) {
+  const AVPixFmtDescriptor* format = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(frame.format));
+  const bool is_rgb = format != nullptr && (format->flags & AV_PIX_FMT_FLAG_RGB) != 0;
+  return is_rgb || frame.color_range == AVCOL_RANGE_JPEG;
+}
+
+}  // namespace
+
+Turn turn_of(const AVStream& stream) {
+  const std::int32_t* m = display_matrix(stream);
+  if (m == nullptr) return {};
+  const auto size = [](std::int32_t value) { return std::abs(static_cast<double>(value)); };
+  // (x', y') = (m0 x + m3 y, m1 x + m4 y); other angles than quarter turns are shown as the nearest.
+  if (size(m[0]) + size(m[4]) >= size(m[1]) + size(m[3])) return {false, m[0] < 0, m[4] < 0};
+  return {true, m[3] < 0, m[1] < 0};
+}
+
+ShownSize shown_size(int width, int height, double aspect, const Turn& turn) {
+  const int wide = std::max(1, static_cast<int>(std::lround(width * aspect)));
+  return turn.is_transposed ? ShownSize{height, wide} : ShownSize{wide, height};
+}
+
+FrameScaler::FrameScaler(const FrameShape& shape, const Turn& turn, double aspect, std::string where)
+    : shape_(shape), turn_(turn), aspect_(aspect), where_(std::move(where)) {}
+
+void FrameScaler::prepare(const AVFrame& frame) {
+  if (frame.width == width_ && frame.height == height_ && frame.format == format_) return;
+  if (shape_.width == 0) {
+    const ShownSize shown = shown_size(frame.width, frame.height, aspect_, turn_);
+    shape_.width = shown.width;
+    shape_.height = shown.height;
+  }
+  // In coded orientation.
+  const int width = turn_.is_transposed ? shape_.height : shape_.width;
+  const int height = turn_.is_transposed ? shape_.width : shape_.height;
+  const double wide = frame.width * aspect_, high = frame.height;
+  const double scale = std::max(width / wide, height / high);
+  if (wide * scale * high * scale > kMostScaledPixels)
+    throw DataError(concat(where_, ": cannot scale frames of ", frame.width, "x", frame.height, " to cover ",
+                           shape_.width, "x", shape_.height, ": one of them is too narrow"));
+  const int full_width = std::max(width, static_cast<int>(std::lround(wide * scale)));
+  const int full_height = std::max(height, static_cast<int>(std::lround(high * scale)));
+  double crop_x = turn_.is_flipped_x ? 1 - shape_.crop_x : shape_.crop_x;
+  double crop_y = turn_.is_flipped_y ? 1 - shape_.crop_y : shape_.crop_y;
+  if (turn_.is_transposed) std::swap(crop_x, crop_y);
+  left_ = static_cast<int>(std::lround((full_width - width) * crop_x));
+  top_ = static_cast<int>(std::lround((full_height - height) * crop_y));
+
+  const bool is_shrinking = full_width < frame.width || full_height < frame.height;
+  const int method = is_shrinking && shape_.method == ResizeMethod::kArea ? SWS_AREA : SWS_BICUBIC;
+  const auto format = static_cast<AVPixelFormat>(frame.format);
+  context_.reset(sws_getContext(frame.width, frame.height, format, full_width, full_height, AV_PIX_FMT_RGB24,
+                                method | SWS_ACCURATE_RND | SWS_BITEXACT | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP,
+                                nullptr, nullptr, nullptr));
+  if (context_ == nullptr)
+    throw DataError(concat(where_, ": cannot convert its pixels (", av_get_pix_fmt_name(format), ")"));
+  sws_setColorspaceDetails(context_.get(), coefficients_of(frame), is_full_range(frame) ? 1 : 0,
+                           sws_getCoefficients(SWS_CS_DEFAULT), 1, 0, 1 << 16, 1 << 16);
+  scaled_ = make_frame(full_width, full_height, AV_PIX_FMT_RGB24, where_);
+  width_ = frame.width;
+  height_ = frame.height;
+  format_ = frame.format;
+}
+
+void FrameScaler::append(const AVFrame& frame, Clip& clip) {
+  prepare(frame);
+  av_check(sws_scale(context_.get(), frame.data, frame.linesize, 0, frame.height, scaled_->data, scaled_->linesize),
+           "scale a frame", where_);
+  clip.width = shape_.width;
+  clip.height = shape_.height;
+  clip.channels = shape_.channels;
+  const std::size_t begin = clip.pixels.size();
+  clip.pixels.resize(begin + static_cast<std::size_t>(shape_.width) * static_cast<std::size_t>(shape_.height) *
+                                 static_cast<std::size_t>(shape_.channels));
+  std::uint8_t* to = clip.pixels.data() + begin;
+  for (int y = 0; y < shape_.height; ++y)
+    for (int x = 0; x < shape_.width; ++x) {
+      int from_x = turn_.is_flipped_x ? shape_.width - 1 - x : x;
+      int from_y = turn_.is_flipped_y ? shape_.height - 1 - y : y;
+      if (turn_.is_transposed) std::swap(from_x, from_y);
+      const std::uint8_t* rgb = scaled_->data[0] + static_cast<std::ptrdiff_t>(top_ + from_y) * scaled_->linesize[0] +
+                                static_cast<std::ptrdiff_t>(left_ + from_x) * 3;
+      if (shape_.channels == 3)
+        to = std::copy_n(rgb, 3, to);
+      else  // BT.601; of gray exactly itself, since the weights add up to 65536
+        *to++ = static_cast<std::uint8_t>((19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 32768) >> 16);
+    }
+}
+
+}  // namespace thaw

@@ -1,0 +1,239 @@
+// Seeks to the key frame before the first frame asked for and decodes from there; memory does not grow with the file.
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "modalities/media/frame_scaler.h"
+#include "modalities/media/libav.h"
+#include "modalities/media/video_file.h"
+
+extern "C" {
+#include <libavformat/avformat.h>
+}
+
+namespace thaw {
+
+namespace {
+
+constexpr std::int64_t kMostPixels = std::int64_t{64} << 20;
+constexpr std::int64_t kProbeBytes = std::int64_t{8} << 20;
+constexpr int kMostStreams = 64;
+constexpr double kMicro = 1e-6;  // AV_TIME_BASE
+
+// Demuxers that read the file they are given and nothing else.
+constexpr const char* kFormats =
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpeg,mpegvideo,mpegts,flv,live_flv,asf,ogg,apng,yuv4mpegpipe,h264,"
+    "hevc,m4v,mjpeg,ivf,nut,mxf,av1,obu,dv,rm,swf,wtv";
+
+double seconds(std::int64_t ticks, AVRational base) {
+  return static_cast<double>(ticks) * base.num / base.den;
+}
+
+}  // namespace
+
+struct VideoReader::Impl {
+  std::string where;
+  AvPtr<AVFormatContext> file;
+  AvPtr<AVCodecContext> decoder;
+  AvPtr<AVPacket> packet;
+  AvPtr<AVFrame> frame;
+  AVStream* stream = nullptr;
+  VideoInfo info;
+  Turn turn{};
+  double pixel_aspect = 1.0;
+  int coded_width = 0, coded_height = 0;  // of the first frame
+  double last_time_s = 0.0;               // of the frame at hand, from the first
+  bool has_frame = false;
+
+  explicit Impl(const std::filesystem::path& path) : where(path.string()) {
+    silence_libav();
+    if (!std::filesystem::is_regular_file(path)) throw DataError(concat(where, ": cannot read: there is no such file"));
+    start();
+    describe();
+  }
+
+  /// Opens the file and decodes its first frame.
+  void start() {
+    decoder.reset();
+    open_file();
+    open_decoder();
+    if (!decode()) throw DataError(concat(where, ": cannot read: a video without frames"));
+  }
+
+  void open_file() {
+    AVFormatContext* context = avformat_alloc_context();
+    if (context == nullptr) throw_av_memory(where);
+    context->probesize = kProbeBytes;
+    context->max_streams = kMostStreams;
+    AVDictionary* options = nullptr;
+    av_dict_set(&options, "protocol_whitelist", "file", 0);
+    av_dict_set(&options, "format_whitelist", kFormats, 0);
+    const int code = avformat_open_input(&context, concat("file:", where).c_str(), nullptr, &options);
+    av_dict_free(&options);
+    av_check(code, "read it as a video", where);  // which has freed the context
+    file.reset(context);
+    av_check(avformat_find_stream_info(context, nullptr), "read its streams", where);
+    const int index = av_find_best_stream(context, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+    if (index < 0) throw DataError(concat(where, ": cannot read: there is no video in it"));
+    stream = context->streams[index];
+    for (unsigned i = 0; i < context->nb_streams; ++i)
+      if (static_cast<int>(i) != index) context->streams[i]->discard = AVDISCARD_ALL;
+  }
+
+  void open_decoder() {
+    const AVCodecParameters& coded = *stream->codecpar;
+    info.codec = avcodec_get_name(coded.codec_id);
+    const AVCodec* codec = avcodec_find_decoder(coded.codec_id);
+    if (codec == nullptr)
+      throw DataError(concat(where, ": cannot decode ", info.codec, ": this libav was built without it"));
+    decoder = av_owned(avcodec_alloc_context3(codec), where);
+    av_check(avcodec_parameters_to_context(decoder.get(), &coded), "take its parameters", where);
+    decoder->thread_count = 1;  // clips are read side by side
+    decoder->max_pixels = kMostPixels;
+    decoder->pkt_timebase = stream->time_base;
+    av_check(avcodec_open2(decoder.get(), codec, nullptr), concat("open the decoder of ", info.codec), where);
+    packet = av_owned(av_packet_alloc(), where);
+    frame = av_owned(av_frame_alloc(), where);
+  }
+
+  void describe() {
+    coded_width = frame->width;
+    coded_height = frame->height;
+    const AVRational aspect = av_guess_sample_aspect_ratio(file.get(), stream, frame.get());
+    pixel_aspect = aspect.num > 0 && aspect.den > 0 ? av_q2d(aspect) : 1.0;
+    if (pixel_aspect < 1.0 / 16 || pixel_aspect > 16) pixel_aspect = 1.0;
+    turn = turn_of(*stream);
+    const ShownSize shown = shown_size(coded_width, coded_height, pixel_aspect, turn);
+    info.width = shown.width;
+    info.height = shown.height;
+    const AVRational rate = av_guess_frame_rate(file.get(), stream, nullptr);
+    if (rate.num > 0 && rate.den > 0) info.rate = {rate.num, rate.den};
+    if (stream->duration > 0)
+      info.duration_s = seconds(stream->duration, stream->time_base);
+    else if (file->duration > 0)
+      info.duration_s = static_cast<double>(file->duration) * kMicro;
+    info.start_s = frame_time();
+    last_time_s = 0.0;
+  }
+
+  double frame_time() const {
+    const std::int64_t ticks = frame->best_effort_timestamp;
+    return ticks == AV_NOPTS_VALUE ? last_time_s + info.start_s : seconds(ticks, stream->time_base);
+  }
+
+  /// The next frame into `frame`; false at the end.
+  bool decode() {
+    while (true) {
+      const int code = avcodec_receive_frame(decoder.get(), frame.get());
+      if (code == 0) break;
+      if (code == AVERROR_EOF) return has_frame = false;
+      if (code != AVERROR(EAGAIN))
+        av_check(code, concat("decode it after ", format_short(last_time_s, 4), " s"), where);
+      feed();
+    }
+    if (frame->decode_error_flags != 0 || (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0)
+      throw DataError(concat(where, ": cannot decode: a damaged frame after ", format_short(last_time_s, 4), " s"));
+    if (coded_width != 0 && (frame->width != coded_width || frame->height != coded_height))
+      throw DataError(concat(where, ": cannot read: frames change from ", coded_width, "x", coded_height, " to ",
+                             frame->width, "x", frame->height, " after ", format_short(last_time_s, 4), " s"));
+    last_time_s = frame_time() - info.start_s;
+    return has_frame = true;
+  }
+
+  void feed() {
+    while (true) {
+      const int code = av_read_frame(file.get(), packet.get());
+      if (code == AVERROR_EOF) {
+        av_check(avcodec_send_packet(decoder.get(), nullptr), "decode its end", where);
+        return;
+      }
+      av_check(code, concat("read on after ", format_short(last_time_s, 4), " s"), where);
+      const bool is_ours = packet->stream_index == stream->index;
+      const int sent = is_ours ? avcodec_send_packet(decoder.get(), packet.get()) : 0;
+      av_packet_unref(packet.get());
+      av_check(sent, concat("decode it after ", format_short(last_time_s, 4), " s"), where);
+      if (is_ours) return;
+    }
+  }
+
+  /// So that the next frame decoded is at or before `time_s`.
+  void seek(double time_s) {
+    const std::int64_t ticks =
+        std::llround((time_s + info.start_s) * stream->time_base.den / std::max(1, stream->time_base.num));
+    if (av_seek_frame(file.get(), stream->index, ticks, AVSEEK_FLAG_BACKWARD) >= 0) {
+      avcodec_flush_buffers(decoder.get());
+      if (decode() && last_time_s <= time_s + tolerance()) return;
+    }
+    start();  // no index, or one that leads too far
+  }
+
+  /// Of timestamps, which containers round to milliseconds, GIF to hundredths.
+  double tolerance() const {
+    return std::min(std::max(1.5e-3, 1.01 * av_q2d(stream->time_base)), 0.45 / info.rate.per_second());
+  }
+};
+
+VideoReader::VideoReader(const std::filesystem::path& path) : impl_(std::make_unique<Impl>(path)) {}
+VideoReader::~VideoReader() = default;
+VideoReader::VideoReader(VideoReader&&) noexcept = default;
+VideoReader& VideoReader::operator=(VideoReader&&) noexcept = default;
+
+const VideoInfo& VideoReader::info() const {
+  return impl_->info;
+}
+
+Clip VideoReader::read(std::span<const double> times_s, const FrameShape& shape) {
+  Impl& own = *impl_;
+  FrameScaler scaler(shape, own.turn, own.pixel_aspect, own.where);
+  Clip clip;
+  if (times_s.empty()) return clip;
+  const double slack = own.tolerance(), rate = own.info.rate.per_second();
+  // On from where it stands when that is less than going back to a key frame can be; else by the index.
+  const bool goes_on = own.has_frame && own.last_time_s <= times_s[0] + slack && times_s[0] - own.last_time_s < 1.0;
+  if (!goes_on) own.seek(times_s[0]);
+  AvPtr<AVFrame> shown = av_owned(av_frame_alloc(), own.where);
+  double shown_s = 0.0;
+  const auto keep = [&] {
+    av_frame_unref(shown.get());
+    av_check(av_frame_ref(shown.get(), own.frame.get()), "keep a frame", own.where);
+    shown_s = own.last_time_s;
+  };
+  keep();
+  for (const double time_s : times_s) {
+    while (own.has_frame && own.last_time_s <= time_s + slack) {
+      keep();
+      own.decode();
+    }
+    // The last frame stays on show for as long as one does.
+    if (!own.has_frame && time_s > shown_s + 1.0 / rate + slack)
+      throw DataError(concat(own.where, ": cannot read a frame at ", format_short(time_s, 4),
+                             " s: the video ends after ", format_short(shown_s + 1.0 / rate, 4), " s"));
+    scaler.append(*shown, clip);
+    clip.times_s.push_back(shown_s);
+  }
+  return clip;
+}
+
+Clip VideoReader::read_frames(std::int64_t first, std::int64_t count, std::int64_t stride, const FrameShape& shape) {
+  std::vector<double> times_s;
+  for (std::int64_t i = 0; i < count; ++i) times_s.push_back(impl_->info.rate.time_of(first + i * stride));
+  return read(times_s, shape);
+}
+
+Clip VideoReader::read_all(std::int64_t most, const FrameShape& shape) {
+  Impl& own = *impl_;
+  FrameScaler scaler(shape, own.turn, own.pixel_aspect, own.where);
+  Clip clip;
+  if (!own.has_frame || own.last_time_s > 0.0) own.seek(0.0);
+  while (own.has_frame && clip.frames() < most) {
+    scaler.append(*own.frame, clip);
+    clip.times_s.push_back(own.last_time_s);
+    own.decode();
+  }
+  return clip;
+}
+
+}  // namespace thaw
