@@ -10,7 +10,9 @@ namespace thaw::text {
 
 namespace {
 
-constexpr double kEmbeddingDeviation = 0.02;
+// Not the 0.02 of large language models: what the first attention adds, much the same for all tokens, is of size 0.1,
+// and would drown which word stands where before anything is learned.
+constexpr double kEmbeddingDeviation = 1.0;
 constexpr std::uint64_t kDropoutLayers = 1 << 16;  // apart from the layers of the denoiser
 
 std::int64_t inner_of(const TextTransformerOptions& options) {
