@@ -13,9 +13,10 @@ namespace thaw {
 
 namespace {
 
+// Of clips, each frame by itself.
 void expect_pictures(const std::string& name, const std::vector<std::int64_t>& shape) {
-  if (shape.size() != 3)
-    throw ConfigError(concat("measurement \"", name, "\": works on [channels, height, width], the data is [",
+  if (shape.size() < 3)
+    throw ConfigError(concat("measurement \"", name, "\": works on [channels, ..., height, width], the data is [",
                              at::IntArrayRef(shape), "]."));
 }
 
@@ -39,12 +40,12 @@ class Inpainting : public Measurement {
  private:
   at::Tensor mask_for(const at::Tensor& x) const {
     if (mask_.defined()) return mask_.to(x.device(), x.scalar_type());
-    at::Tensor mask = at::ones({1, 1, x.size(2), x.size(3)}, x.options().requires_grad(false));
+    at::Tensor mask = at::ones({x.size(-2), x.size(-1)}, x.options().requires_grad(false));
     const auto edge = [&](std::size_t i, std::int64_t size) {
       return static_cast<std::int64_t>(std::lround(hidden_[i] * static_cast<double>(size)));
     };
-    const std::int64_t top = edge(0, x.size(2)), left = edge(1, x.size(3));
-    mask.narrow(2, top, edge(2, x.size(2)) - top).narrow(3, left, edge(3, x.size(3)) - left).zero_();
+    const std::int64_t top = edge(0, x.size(-2)), left = edge(1, x.size(-1));
+    mask.narrow(0, top, edge(2, x.size(-2)) - top).narrow(1, left, edge(3, x.size(-1)) - left).zero_();
     return mask;
   }
   std::vector<double> hidden_;  // top, left, bottom, right as shares
@@ -55,16 +56,25 @@ class Inpainting : public Measurement {
 class SuperResolution : public Measurement {
  public:
   explicit SuperResolution(std::int64_t factor) : factor_(factor) {}
-  at::Tensor apply(const at::Tensor& x) const override { return at::avg_pool2d(x, {factor_, factor_}); }
+  at::Tensor apply(const at::Tensor& x) const override {
+    const at::Tensor means = at::avg_pool2d(x.flatten(0, x.dim() - 3), {factor_, factor_});
+    std::vector<std::int64_t> shape = x.sizes().vec();
+    for (std::size_t i = shape.size() - 2; i < shape.size(); ++i) shape[i] /= factor_;
+    return means.reshape(shape);
+  }
   at::Tensor solve(const at::Tensor& residual, double signal, double noise) const override {
     return residual / (signal / static_cast<double>(factor_ * factor_) + noise);
   }
   std::vector<std::int64_t> measured_shape(const std::vector<std::int64_t>& shape) const override {
     expect_pictures("super_resolution", shape);
-    if (shape[1] % factor_ != 0 || shape[2] % factor_ != 0)
-      throw ConfigError(concat("measurement \"super_resolution\": factor ", factor_, " does not divide ", shape[1],
-                               " x ", shape[2], "."));
-    return {shape[0], shape[1] / factor_, shape[2] / factor_};
+    std::vector<std::int64_t> measured = shape;
+    for (std::size_t i = shape.size() - 2; i < shape.size(); ++i) {
+      if (shape[i] % factor_ != 0)
+        throw ConfigError(concat("measurement \"super_resolution\": factor ", factor_, " does not divide ",
+                                 shape[shape.size() - 2], " x ", shape.back(), "."));
+      measured[i] /= factor_;
+    }
+    return measured;
   }
 
  private:
@@ -88,13 +98,13 @@ class Deblurring : public Measurement {
   // Fourier transform of the density: exp(-2 pi^2 width^2 f^2), f in cycles a pixel.
   at::Tensor response(const at::Tensor& x) const {
     const at::TensorOptions options = x.options().requires_grad(false);
-    const at::Tensor down = at::fft_fftfreq(x.size(2), 1.0, options).unsqueeze(1);
-    const at::Tensor across = at::fft_rfftfreq(x.size(3), 1.0, options).unsqueeze(0);
+    const at::Tensor down = at::fft_fftfreq(x.size(-2), 1.0, options).unsqueeze(1);
+    const at::Tensor across = at::fft_rfftfreq(x.size(-1), 1.0, options).unsqueeze(0);
     const double steepness = -2 * std::numbers::pi * std::numbers::pi * width_ * width_;
     return at::exp((down.square() + across.square()) * steepness);
   }
   static at::Tensor filtered(const at::Tensor& x, const at::Tensor& response) {
-    const std::int64_t size[] = {x.size(2), x.size(3)};
+    const std::int64_t size[] = {x.size(-2), x.size(-1)};
     return at::fft_irfft2(at::fft_rfft2(x) * response, at::IntArrayRef(size, 2));
   }
   double width_;

@@ -4,6 +4,7 @@
 #include "core/identity_codec.h"
 #include "core/latent_codec.h"
 #include "modalities/images/register.h"
+#include "modalities/video/register.h"
 
 namespace thaw {
 
@@ -22,6 +23,7 @@ Catalog make_catalog() {
   register_identity_codec(catalog.codecs);
   register_latent_codec(catalog.codecs);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
+  video::register_video(catalog.datasets, catalog.codecs, catalog.backbones);
   return catalog;
 }
 

@@ -11,6 +11,8 @@
 #include "core/io/inflate.h"
 
 namespace thaw {
+
+namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uint32_t kLabels = 0x801, kImages = 0x803;
@@ -95,6 +97,27 @@ IdxArray read_idx_images(const std::filesystem::path& path) {
 
 IdxArray read_idx_labels(const std::filesystem::path& path) {
   return read_idx(path, kLabels);
+}
+
+namespace {
+
+fs::path plain_or_gzip(const fs::path& folder, const std::string& name) {
+  for (const char* suffix : {"", ".gz"})
+    if (fs::exists(folder / (name + suffix))) return folder / (name + suffix);
+  throw DataError(concat(folder.string(), ": holds neither ", name, " nor ", name, ".gz."));
+}
+
+}  // namespace
+
+LabelledIdx read_idx_set(const fs::path& folder, const std::string& split) {
+  const std::string stem = split == "train" ? "train" : "t10k";
+  const fs::path images = plain_or_gzip(folder, stem + "-images-idx3-ubyte");
+  const fs::path labels = plain_or_gzip(folder, stem + "-labels-idx1-ubyte");
+  LabelledIdx set{read_idx_images(images), read_idx_labels(labels), {images, labels}};
+  if (set.labels.shape[0] != set.images.shape[0])
+    throw DataError(
+        concat(images.string(), ": ", set.images.shape[0], " images, but ", set.labels.shape[0], " labels beside it."));
+  return set;
 }
 
 }  // namespace thaw

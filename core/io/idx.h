@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace thaw {
@@ -18,5 +19,13 @@ IdxArray read_idx_images(const std::filesystem::path& path);
 
 /// Shape [n].
 IdxArray read_idx_labels(const std::filesystem::path& path);
+
+struct LabelledIdx {
+  IdxArray images, labels;
+  std::vector<std::filesystem::path> files;
+};
+/// A folder as MNIST's: <train or t10k>-images-idx3-ubyte and -labels-idx1-ubyte, plain or gzip. split: train or test.
+/// Throws DataError where one is missing or they are not equally many.
+LabelledIdx read_idx_set(const std::filesystem::path& folder, const std::string& split);
 
 }  // namespace thaw

@@ -106,6 +106,16 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
   for (std::vector<Stage>* stages : {&down_, &middle_, &up_})
     for (Stage& stage : *stages)
       if (stage.attention) stage.attention->layer = num_attention_++;
+  if (options_.is_temporal) add_temporal(scope / "temporal");
+}
+
+void UNet2d::add_temporal(const Scope& scope) {
+  std::size_t index = 0;
+  for (std::vector<Stage>* stages : {&down_, &middle_, &up_})
+    for (Stage& stage : *stages) {
+      const std::int64_t channels = stage.block.conv2.weight.size(0);
+      stage.temporal.emplace(scope / index++, channels, options_.head_width);
+    }
 }
 
 void UNet2d::make_down(const Scope& scope, std::vector<std::int64_t>& skips) {
@@ -154,32 +164,53 @@ void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
   }
 }
 
-at::Tensor UNet2d::operator()(const at::Tensor& x_NCHW, const Told& told) const {
+at::Tensor UNet2d::embedding(const Told& told) const {
   at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(told.noise, {options_.width}))));
   if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + label_(told.label);
   if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
   if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
   if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + text_(told.pooled);
-  embedding_ND = at::silu(embedding_ND);
-  at::Tensor h = in_(x_NCHW);
+  return at::silu(embedding_ND);
+}
+
+at::Tensor UNet2d::run(const at::Tensor& x_MCHW, const at::Tensor& embedding_MD, const Told& told,
+                       std::int64_t frames) const {
+  at::Tensor h = in_(x_MCHW);
   std::vector<at::Tensor> skips{h};
-  const auto run = [&](const Stage& stage) {
-    h = stage.block(h, embedding_ND);
+  const auto run_stage = [&](const Stage& stage) {
+    h = stage.block(h, embedding_MD);
     if (stage.attention) h = (*stage.attention)(h, told);
+    if (stage.temporal) h = (*stage.temporal)(h, frames);
   };
   for (const Stage& stage : down_) {
-    run(stage);
+    run_stage(stage);
     skips.push_back(h);
   }
-  for (const Stage& stage : middle_) run(stage);
+  for (const Stage& stage : middle_) run_stage(stage);
   for (std::size_t i = 0; i < up_.size(); ++i) {
     if (takes_skip_[i]) {
       h = at::cat({h, skips.back()}, 1);
       skips.pop_back();
     }
-    run(up_[i]);
+    run_stage(up_[i]);
   }
   return out_(at::silu(out_norm_(h)));
+}
+
+at::Tensor UNet2d::operator()(const at::Tensor& x, const Told& told) const {
+  const at::Tensor embedding_ND = embedding(told);
+  if (!options_.is_temporal) return run(x, embedding_ND, told, 1);
+  const std::int64_t n = x.size(0), frames = x.size(2);
+  // Frames side by side in the batch, each told what its clip is told.
+  const auto of_frames = [&](const at::Tensor& tensor) {
+    return tensor.defined() ? tensor.repeat_interleave(frames, 0) : tensor;
+  };
+  Told frame_told = told;
+  frame_told.text = of_frames(told.text);
+  frame_told.text_mask = of_frames(told.text_mask);
+  const at::Tensor x_MCHW = x.transpose(1, 2).flatten(0, 1);
+  const at::Tensor y_MCHW = run(x_MCHW, of_frames(embedding_ND), frame_told, frames);
+  return y_MCHW.reshape({n, frames, y_MCHW.size(1), y_MCHW.size(2), y_MCHW.size(3)}).transpose(1, 2);
 }
 
 }  // namespace thaw::nn

@@ -1,11 +1,13 @@
 #pragma once
 // The 2-D U-Net of the ADM / DDPM++ family: residual blocks whose second norm is scaled and shifted by the embedding of
-// noise and class, attention at chosen resolutions, resampling inside residual blocks.
-// Dhariwal and Nichol 2021 (ADM); Song et al. 2021 (DDPM++).
+// noise and class, attention at chosen resolutions, resampling inside residual blocks. Of clips, the frames go through
+// it as pictures that attend to each other: the factorised 3-D U-Net (Ho et al. 2022, Video Diffusion Models). Dhariwal
+// and Nichol 2021 (ADM); Song et al. 2021 (DDPM++).
 
 #include <vector>
 
 #include "core/nn/layers.h"
+#include "core/nn/temporal.h"
 
 namespace thaw::nn {
 
@@ -22,6 +24,7 @@ struct UNet2dOptions {
   std::int64_t num_classes = 0;  // the table has one more row, the null label
   bool takes_target = false, takes_guidance = false;
   std::int64_t text_features = 0;  // width of a text that blocks with attention attend to; 0: none
+  bool is_temporal = false;        // takes clips; every block is followed by attention along time
 };
 
 enum class Resample { kNone, kDown, kUp };
@@ -55,17 +58,21 @@ class UNet2d {
   /// Throws ConfigError when the size cannot be halved once a level.
   UNet2d(const Scope& scope, const UNet2dOptions& options);
 
-  /// x [N, C, H, W], told [N].
-  at::Tensor operator()(const at::Tensor& x_NCHW, const Told& told) const;
+  /// x [N, C, H, W], of clips [N, C, T, H, W]; told [N].
+  at::Tensor operator()(const at::Tensor& x, const Told& told) const;
   std::int64_t attention_layers() const { return num_attention_; }
 
  private:
   struct Stage {
     ResidualBlock block;
     std::optional<AttentionBlock> attention;
+    std::optional<TemporalAttention> temporal{};
   };
+  at::Tensor embedding(const Told& told) const;
+  at::Tensor run(const at::Tensor& x_MCHW, const at::Tensor& embedding_MD, const Told& told, std::int64_t frames) const;
   void make_down(const Scope& scope, std::vector<std::int64_t>& skips);
   void make_up(const Scope& scope, std::vector<std::int64_t> skips);
+  void add_temporal(const Scope& scope);
   bool attends(std::int64_t size) const;
   std::optional<AttentionBlock> attention_block(const Scope& scope, std::int64_t channels) const;
 

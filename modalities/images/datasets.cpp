@@ -55,12 +55,6 @@ DatasetPtr in_range(const Settings& settings, at::Tensor pixels, at::Tensor labe
   return std::make_shared<TensorDataset>(pixels, labels, num_classes, std::move(files));
 }
 
-fs::path first_existing(const fs::path& folder, const std::string& name) {
-  for (const char* suffix : {"", ".gz"})
-    if (fs::exists(folder / (name + suffix))) return folder / (name + suffix);
-  throw DataError(concat(folder.string(), ": holds neither ", name, " nor ", name, ".gz."));
-}
-
 at::Tensor bytes_tensor(const std::vector<std::uint8_t>& bytes, at::IntArrayRef shape) {
   at::Tensor tensor = at::empty(shape, at::kByte);
   std::memcpy(tensor.data_ptr<std::uint8_t>(), bytes.data(), bytes.size());
@@ -68,19 +62,11 @@ at::Tensor bytes_tensor(const std::vector<std::uint8_t>& bytes, at::IntArrayRef 
 }
 
 DatasetPtr make_mnist(const Settings& settings) {
-  const fs::path folder = settings.text("path");
-  const std::string stem = settings.text("split") == "train" ? "train" : "t10k";
-  const fs::path image_path = first_existing(folder, stem + "-images-idx3-ubyte");
-  const IdxArray images = read_idx_images(image_path);
-  const fs::path label_path = first_existing(folder, stem + "-labels-idx1-ubyte");
-  const IdxArray labels = read_idx_labels(label_path);
+  const auto [images, labels, files] = read_idx_set(settings.text("path"), settings.text("split"));
   const std::int64_t n = images.shape[0];
-  if (labels.shape[0] != n)
-    throw DataError(concat(image_path.string(), ": ", n, " images, but ", labels.shape[0], " labels beside it."));
   const std::int64_t num_classes = n == 0 ? 0 : 1 + *std::max_element(labels.bytes.begin(), labels.bytes.end());
   return in_range(settings, bytes_tensor(images.bytes, {n, 1, images.shape[1], images.shape[2]}),
-                  bytes_tensor(labels.bytes, {n}).to(at::kLong), std::max<std::int64_t>(num_classes, 10),
-                  {image_path, label_path});
+                  bytes_tensor(labels.bytes, {n}).to(at::kLong), std::max<std::int64_t>(num_classes, 10), files);
 }
 
 DatasetPtr make_cifar10(const Settings& settings) {

@@ -113,8 +113,9 @@ std::optional<Scene> read_caption(std::string_view caption) {
       if ((!reader.take(", ") && !reader.take(" and ")) || !add() || scene.digits.back().place < 0) return std::nullopt;
   }
   // What is not written as captions are written (", " before the last, four digits) is none.
-  return reader.is_done() && std::ssize(scene.digits) <= kMostDigits && caption_of(scene) == caption ? std::optional(scene)
-                                                                                      : std::nullopt;
+  return reader.is_done() && std::ssize(scene.digits) <= kMostDigits && caption_of(scene) == caption
+             ? std::optional(scene)
+             : std::nullopt;
 }
 
 std::size_t held_out_colour(std::int64_t digit) {

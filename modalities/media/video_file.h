@@ -22,6 +22,9 @@ struct FrameRate {
   }
 };
 
+/// The exact rate meant by a number: 23.976 is 24000/1001, 29.97 is 30000/1001, 12.5 is 25/2.
+FrameRate frame_rate(double per_second);
+
 struct VideoInfo {
   int width = 0, height = 0;  // as shown: turned, with square pixels
   FrameRate rate{};           // the mean, of files whose rate varies

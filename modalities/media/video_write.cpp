@@ -308,6 +308,17 @@ void expect_clip(const Clip& clip, const VideoWriting& how, const std::string& w
 
 }  // namespace
 
+FrameRate frame_rate(double per_second) {
+  // Television's rates lie one thousandth below a whole number.
+  const double whole = std::round(per_second);
+  if (std::abs(per_second - whole * 1000 / 1001) < 5e-4 * whole / 24 && per_second != whole)
+    return {static_cast<std::int64_t>(whole) * 1000, 1001};
+  constexpr int kMostSeconds = 1001;
+  const AVRational near = av_d2q(per_second, 1 << 20);
+  if (near.den <= kMostSeconds) return {near.num, near.den};
+  return {std::llround(per_second * 1000), 1000};
+}
+
 void write_video(const std::filesystem::path& path, const Clip& clip, const VideoWriting& how, const Sound* sound) {
   const std::string where = path.string(), suffix = path.extension().string();
   expect_clip(clip, how, where);

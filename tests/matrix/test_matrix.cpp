@@ -32,6 +32,12 @@ const Case kCaptions{"latents told by captions",
                      "{type: unet, width: 8, multipliers: [1, 2], blocks: 1, attention: [8], words: [a, small, large], "
                      "text_features: 8, text_depth: 1, text_heads: 1}"};
 
+const Case kClips{
+    "clips",
+    "dataset: {type: moving_digits, path: data/mnist, split: train, size: 8, side: 16, digit: 12, frames: "
+    "4, digits: 1, told: label}\ncodec: clip",
+    "{type: unet3d, width: 8, multipliers: [1, 2], blocks: 1, attention: [8]}"};
+
 std::string yaml_of(const Case& data) {
   return "seed: 3\nprecision: float32\n" + data.data + "\nbackbone: " + data.backbone + R"(
 schedule: cosine
@@ -180,7 +186,7 @@ int guided_by_all(const Case& data, int& refused) {
               {"autoguidance", {"guidance.model=" + weaker}},
               {"dps", {truth, "guidance.measurement=inpainting"}},
               {"pigdm", {truth, "guidance.measurement=inpainting"}}};
-  if (plain.data_spec().num_classes > 0) {
+  if (plain.data_spec().num_classes > 0 && plain.data_spec().shape.size() == 3) {  // classifiers are of pictures
     const std::string folder = scratch / "classifier";
     run_pipeline(experiment_of(data, {"objective=classification", "objective.noisy=true",
                                       "backbone=convolutional_classifier", "backbone.takes_noise=true"}),
@@ -228,6 +234,16 @@ CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance wor
   CATCH_CHECK(cells.schedules + cells.refused_schedules == 17 * 6);
   CATCH_CHECK(cells.refused_schedules == 6);  // noise and score where alpha reaches 0: flow, flow_dynamic, trigflow
   CATCH_CHECK(cells.guidance == 11);
+}
+
+CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance works on clips", "[matrix]") {
+  const Cells cells = cells_of(kClips);
+  CATCH_CHECK(cells.objectives == 12);
+  CATCH_CHECK(cells.samplers == 71);
+  CATCH_CHECK(cells.schedules + cells.refused_schedules == 17 * 6);
+  CATCH_CHECK(cells.refused_schedules == 6);  // noise and score where alpha reaches 0
+  CATCH_CHECK(cells.guidance == 10);
+  CATCH_CHECK(cells.refused_guidance == 1);  // there is no classifier of clips
 }
 
 CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance works on latents told by captions",

@@ -228,6 +228,22 @@ CATCH_TEST_CASE("a GIF keeps few colours exactly and many nearly, and its frames
   CATCH_CHECK(std::abs(mean / static_cast<double>(near.pixels.size())) < 3.0);
 }
 
+CATCH_TEST_CASE("a number means the exact rate next to it", "[media][video]") {
+  const auto is = [](double number, std::int64_t frames, std::int64_t seconds) {
+    const FrameRate rate = frame_rate(number);
+    CATCH_CAPTURE(number, rate.frames, rate.seconds);
+    CATCH_CHECK(rate.frames == frames);
+    CATCH_CHECK(rate.seconds == seconds);
+  };
+  is(23.976, 24000, 1001);
+  is(29.97, 30000, 1001);
+  is(59.94, 60000, 1001);
+  is(24, 24, 1);
+  is(8, 8, 1);
+  is(12.5, 25, 2);
+  is(0.5, 1, 2);
+}
+
 CATCH_TEST_CASE("an animated WebP has every frame and loops", "[media][video]") {
   const Scratch scratch;
   write_video(scratch / "clip.webp", numbered_clip(33, 17, 12), {.rate = {10, 1}});

@@ -1,0 +1,31 @@
+// The video denoisers of our own.
+
+#include <ATen/core/Tensor.h>
+
+#include "core/base/text.h"
+#include "modalities/video/list.h"
+#include "text/told_unet.h"
+
+namespace thaw::video {
+
+namespace {
+
+std::unique_ptr<Backbone> make_unet3d(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
+  if (spec.shape.size() != 4 || spec.shape[2] != spec.shape[3])
+    settings.fail("type", concat("works on square clips [channels, frames, side, side], the data is [",
+                                 at::IntArrayRef(spec.shape), "]."));
+  return text::make_told_unet(settings, spec, seed);
+}
+
+}  // namespace
+
+void register_backbones(BackboneRegistry& registry) {
+  registry.add({{"unet3d",
+                 "U-Net of frames with attention along time behind every block: any number of frames.",
+                 "Ho et al. 2022 (Video Diffusion Models), section 3",
+                 text::unet_options({1, 2, 2}, {8}),
+                 {}},
+                make_unet3d});
+}
+
+}  // namespace thaw::video

@@ -1,0 +1,13 @@
+#pragma once
+// The parts of the modality that register themselves with the catalog; see register_video.
+
+#include "core/backbone.h"
+#include "core/dataset.h"
+
+namespace thaw::video {
+
+void register_moving_digits(DatasetRegistry& registry);
+void register_codecs(CodecRegistry& registry);
+void register_backbones(BackboneRegistry& registry);
+
+}  // namespace thaw::video

@@ -1,0 +1,116 @@
+#include "text/told_backbone.h"
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "core/caption.h"
+#include "text/conditioner.h"
+
+namespace thaw::text {
+
+namespace {
+
+at::Tensor find(const Condition& condition, const char* name) {
+  const auto found = condition.find(name);
+  return found == condition.end() ? at::Tensor() : found->second;
+}
+
+at::Tensor enlarged(const at::Tensor& coarse, at::IntArrayRef sides) {
+  switch (sides.size()) {
+    case 1:
+      return at::upsample_linear1d(coarse, sides, false);
+    case 2:
+      return at::upsample_bilinear2d(coarse, sides, false);
+    case 3:
+      return at::upsample_trilinear3d(coarse, sides, false);
+    default:
+      throw Error(ExitCode::kBug, concat("a coarser sample with ", sides.size(), " sides"));
+  }
+}
+
+}  // namespace
+
+std::vector<Option> with_told_options(std::vector<Option> options) {
+  const std::vector<Option> all{
+      {"takes_target", false, "is told where a flow map goes: for the flow_map and halving objectives"},
+      {"takes_guidance", false, "is told a scale of guidance: for distilled guidance"},
+      {"self_conditioning", false, "sees its last x0 estimate as further channels"},
+      {"coarse", std::int64_t{0},
+       "is told the sample at 1 / this of its sides, as further channels: the second network of a cascade; 0: nothing",
+       0, 64},
+      {"learns_variance", false, "gives a variance too: for objective.variance: learned"},
+      {"words", std::vector<std::string>{},
+       "of captions, which a text network that is trained along reads; others are spelt; none: no captions"},
+      {"text_length", std::int64_t{48}, "tokens of a caption at most", 4, 4096},
+      {"text_features", std::int64_t{64}, "width of the text network", 8, 4096},
+      {"text_depth", std::int64_t{2}, "its blocks", 1, 64},
+      {"text_heads", std::int64_t{4}, "its heads", 1, 64}};
+  options.insert(options.end(), all.begin(), all.end());
+  return options;
+}
+
+void expect_captions(const Settings& settings, const DataSpec& spec) {
+  const bool reads = !settings.texts("words").empty();
+  if (reads && spec.caption_bytes == 0) settings.fail("words", "the data has no captions to read.");
+  if (!reads && spec.caption_bytes > 0)
+    settings.fail("words", "the data has captions; name their words (objective.condition_dropout: 1 ignores them).");
+}
+
+void expect_coarse(const Settings& settings, const DataSpec& spec, std::size_t first) {
+  const std::int64_t factor = settings.integer("coarse");
+  for (std::size_t i = first; factor > 0 && i < spec.shape.size(); ++i)
+    if (spec.shape[i] % factor != 0)
+      settings.fail("coarse", concat(factor, " does not divide samples of [", at::IntArrayRef(spec.shape), "]."));
+}
+
+void CaptionReader::tell(nn::Told& told, const at::Tensor& caption_NB, const at::Tensor& x) const {
+  std::vector<std::string> texts(static_cast<std::size_t>(x.size(0)));
+  for (std::size_t n = 0; n < texts.size() && caption_NB.defined(); ++n)
+    texts[n] = text_of(caption_NB[static_cast<std::int64_t>(n)]);
+  const TokenRows rows = tokenizer.encode_rows(texts, length);
+  const at::Tensor mask = rows_tensor(rows.mask).to(x.device());
+  const auto read = network(rows_tensor(rows.ids).to(x.device()), mask);
+  told.text = read.text;
+  told.text_mask = mask;
+  told.pooled = read.pooled;
+}
+
+std::optional<CaptionReader> caption_reader(const Settings& settings, const Scope& scope) {
+  const std::vector<std::string>& words = settings.texts("words");
+  if (words.empty()) return std::nullopt;
+  WordTokenizer tokenizer(words);
+  TextTransformerOptions options;
+  options.vocabulary = tokenizer.size();
+  options.length = settings.integer("text_length");
+  options.features = settings.integer("text_features");
+  options.depth = settings.integer("text_depth");
+  options.heads = settings.integer("text_heads");
+  return CaptionReader{std::move(tokenizer), TextTransformer(scope, options), options.length};
+}
+
+nn::Told told_of(const at::Tensor& noise, const Condition& condition) {
+  return {noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")};
+}
+
+at::Tensor seen_of(const at::Tensor& x, const Condition& condition, bool takes_estimate, std::int64_t coarse_factor) {
+  at::Tensor seen = x;
+  if (takes_estimate) {
+    const at::Tensor estimate = find(condition, "estimate");
+    seen = at::cat({x, estimate.defined() ? estimate.to(x.scalar_type()) : at::zeros_like(x)}, 1);
+  }
+  if (coarse_factor == 0) return seen;
+  const at::Tensor coarse = find(condition, "coarse"), noise_N = find(condition, "coarse_noise");
+  if (!coarse.defined() || !noise_N.defined())
+    throw ConfigError(
+        "backbone.coarse: this network gives what a coarser sample lacks and was told none. Name it behind the one "
+        "that draws those: thaw sample BASE cascade=THIS.");
+  std::vector<std::int64_t> channel = x.sizes().vec(), one(channel.size(), 1);
+  channel[1] = 1;
+  one[0] = -1;
+  const at::Tensor up = enlarged(coarse, x.sizes().slice(2));
+  const at::Tensor level = noise_N.reshape(one).expand(channel);
+  return at::cat({seen, up.to(x.scalar_type()), level.to(x.scalar_type())}, 1);
+}
+
+}  // namespace thaw::text

@@ -1,0 +1,90 @@
+#pragma once
+// Networks of core/nn as backbones: what they are told of labels, levels and captions, and what they see beside x.
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/backbone.h"
+#include "core/nn/layers.h"
+#include "text/tokens/words.h"
+#include "text/transformer.h"
+
+namespace thaw::text {
+
+/// Behind a network's own options: what else it is told or gives, and the text network that trains along.
+std::vector<Option> with_told_options(std::vector<Option> own);
+
+/// ConfigError at `words` where captions and their reader do not go together: one that nothing reads, or a reader that
+/// is told nothing, would be found out after the training.
+void expect_captions(const Settings& settings, const DataSpec& spec);
+/// ConfigError at `coarse` where it does not divide the sides (dimensions `first` and on of the shape).
+void expect_coarse(const Settings& settings, const DataSpec& spec, std::size_t first);
+
+/// What reads captions, trained along with the network that is told.
+struct CaptionReader {
+  WordTokenizer tokenizer;
+  TextTransformer network;
+  std::int64_t length;
+
+  /// caption uint8 [N, bytes]; undefined: no words.
+  void tell(nn::Told& told, const at::Tensor& caption_NB, const at::Tensor& x) const;
+};
+/// Nothing where no words are named.
+std::optional<CaptionReader> caption_reader(const Settings& settings, const Scope& scope);
+
+/// What is told of samples x under `condition`.
+nn::Told told_of(const at::Tensor& noise, const Condition& condition);
+/// Beside x [N, C, ...]: an earlier estimate (zeros for none), where one is taken; the coarser sample brought to x's
+/// size and a channel that holds how noisy that is, where coarse_factor is not 0.
+at::Tensor seen_of(const at::Tensor& x, const Condition& condition, bool takes_estimate, std::int64_t coarse_factor);
+
+/// Any network whose call takes (x, Told). Options have in_channels, out_channels, takes_target, takes_guidance and
+/// text_features; their channels are those of the data and become the network's here.
+template <class Network, class Options>
+class ToldBackbone : public Backbone {
+ public:
+  ToldBackbone(Options options, const Settings& settings, std::uint64_t seed)
+      : takes_estimate_(settings.flag("self_conditioning")),
+        learns_variance_(settings.flag("learns_variance")),
+        coarse_factor_(settings.integer("coarse")),
+        parameters_(seed),
+        captions_(caption_reader(settings, Scope(parameters_) / "captions")),
+        options_(completed(options, settings)),
+        network_(Scope(parameters_), options_) {}
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
+    nn::Told told = told_of(noise, condition);
+    if (captions_) {
+      const auto caption = condition.find("caption");
+      captions_->tell(told, caption == condition.end() ? at::Tensor() : caption->second, x);
+    }
+    return network_(seen_of(x, condition, takes_estimate_, coarse_factor_), told);
+  }
+  bool takes_target() const override { return options_.takes_target; }
+  bool takes_guidance() const override { return options_.takes_guidance; }
+  bool takes_estimate() const override { return takes_estimate_; }
+  bool learns_variance() const override { return learns_variance_; }
+  std::int64_t coarse_factor() const override { return coarse_factor_; }
+  std::int64_t attention_layers() const override { return network_.attention_layers(); }
+  const Parameters& parameters() const override { return parameters_; }
+
+ private:
+  Options completed(Options options, const Settings& settings) const {
+    options.takes_target = settings.flag("takes_target");
+    options.takes_guidance = settings.flag("takes_guidance");
+    if (captions_) options.text_features = settings.integer("text_features");
+    const std::int64_t channels = options.in_channels;
+    if (takes_estimate_) options.in_channels += channels;
+    if (coarse_factor_ > 0) options.in_channels += channels + 1;
+    if (learns_variance_) options.out_channels *= 2;
+    return options;
+  }
+  bool takes_estimate_, learns_variance_;
+  std::int64_t coarse_factor_;
+  Parameters parameters_;
+  std::optional<CaptionReader> captions_;
+  Options options_;
+  Network network_;
+};
+
+}  // namespace thaw::text

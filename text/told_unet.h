@@ -1,0 +1,14 @@
+#pragma once
+// The U-Net as a backbone, of pictures and of clips.
+
+#include "text/told_backbone.h"
+
+namespace thaw::text {
+
+/// With the modality's own `multipliers` and `attention` as defaults.
+std::vector<Option> unet_options(std::vector<double> multipliers, std::vector<double> attention);
+
+/// Of samples [C, S, S], or clips [C, T, S, S]. Throws ConfigError where the side S cannot be halved once a level.
+std::unique_ptr<Backbone> make_told_unet(const Settings& settings, const DataSpec& spec, std::uint64_t seed);
+
+}  // namespace thaw::text
