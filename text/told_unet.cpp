@@ -28,6 +28,7 @@ std::unique_ptr<Backbone> make_told_unet(const Settings& settings, const DataSpe
   options.dropout = settings.number("dropout");
   options.num_classes = spec.num_classes;
   options.is_temporal = spec.shape.size() == 4;
+  if (options.is_temporal) options.temporal = settings.integers("temporal");
   if (options.multipliers.empty()) settings.fail("multipliers", "needs one number a level.");
   const std::int64_t halvings = static_cast<std::int64_t>(options.multipliers.size()) - 1;
   if (halvings > 20 || options.size % (std::int64_t{1} << halvings) != 0)

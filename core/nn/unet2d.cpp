@@ -110,11 +110,17 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
 }
 
 void UNet2d::add_temporal(const Scope& scope) {
+  const std::vector<std::int64_t>& wanted = options_.temporal;
   std::size_t index = 0;
+  std::int64_t size = options_.size;
   for (std::vector<Stage>* stages : {&down_, &middle_, &up_})
     for (Stage& stage : *stages) {
+      if (stage.block.resample == Resample::kDown) size /= 2;
+      if (stage.block.resample == Resample::kUp) size *= 2;
+      const bool has_time = wanted.empty() || std::find(wanted.begin(), wanted.end(), size) != wanted.end();
       const std::int64_t channels = stage.block.conv2.weight.size(0);
-      stage.temporal.emplace(scope / index++, channels, options_.head_width);
+      if (has_time) stage.temporal.emplace(scope / index, channels, options_.head_width);
+      ++index;
     }
 }
 

@@ -23,8 +23,9 @@ struct UNet2dOptions {
   double dropout = 0.0;
   std::int64_t num_classes = 0;  // the table has one more row, the null label
   bool takes_target = false, takes_guidance = false;
-  std::int64_t text_features = 0;  // width of a text that blocks with attention attend to; 0: none
-  bool is_temporal = false;        // takes clips; every block is followed by attention along time
+  std::int64_t text_features = 0;        // width of a text that blocks with attention attend to; 0: none
+  bool is_temporal = false;              // takes clips
+  std::vector<std::int64_t> temporal{};  // their resolutions with attention along time; none: all
 };
 
 enum class Resample { kNone, kDown, kUp };

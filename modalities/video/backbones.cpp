@@ -20,10 +20,12 @@ std::unique_ptr<Backbone> make_unet3d(const Settings& settings, const DataSpec& 
 }  // namespace
 
 void register_backbones(BackboneRegistry& registry) {
+  std::vector<Option> options = text::unet_options({1, 2, 2}, {8});
+  options.push_back({"temporal", std::vector<double>{}, "resolutions with attention along time; none: all", 1, 65536});
   registry.add({{"unet3d",
                  "U-Net of frames with attention along time behind every block: any number of frames.",
                  "Ho et al. 2022 (Video Diffusion Models), section 3",
-                 text::unet_options({1, 2, 2}, {8}),
+                 options,
                  {}},
                 make_unet3d});
 }
