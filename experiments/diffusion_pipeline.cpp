@@ -26,6 +26,7 @@ using image::PipelineFamily;
 namespace {
 
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
+constexpr std::int64_t kBandPositions = 1 << 16;  // 64 MiB of 256 channels in each temporary
 constexpr double kGuidance = 7.5, kToldGuidance = 3.5;
 
 /// A UNet that fills masks: it sees the mask and the rest of the picture as further channels. Rombach et al. 2022.
@@ -76,6 +77,7 @@ class PipelineRun {
 
  private:
   const Autoencoder* autoencoder();
+  std::unique_ptr<Autoencoder> open_autoencoder() const;
   image::PublishedNetwork open_network() const;
   void choose_shape(const image::PublishedNetwork& network);
   void expect_inputs() const;
@@ -101,11 +103,18 @@ class PipelineRun {
 
 const Autoencoder* PipelineRun::autoencoder() {
   if (!folder_.has_autoencoder()) return nullptr;
-  if (!autoencoder_) {
-    autoencoder_ = image::open_published_autoencoder(folder_.find("vae")->folder);
-    move_weights(autoencoder_->parameters(), device_);
-  }
+  if (!autoencoder_) autoencoder_ = open_autoencoder();
   return autoencoder_.get();
+}
+
+std::unique_ptr<Autoencoder> PipelineRun::open_autoencoder() const {
+  const image::PipelinePart& part = *folder_.find("vae");
+  std::unique_ptr<Autoencoder> opened = image::open_published_autoencoder(part.folder);
+  move_weights(opened->parameters(), device_);
+  if (asked_.tiling == "blended") return tiled(std::move(opened), {asked_.tile, true});
+  if (asked_.tiling == "exact" && !opened->work_in_bands(kBandPositions))
+    throw ConfigError(concat("command line: tiling: ", part.class_name, " has off and blended."));
+  return opened;
 }
 
 image::PublishedNetwork PipelineRun::open_network() const {

@@ -33,6 +33,8 @@ struct PipelineRequest {
   double control_scale = 1.0, lora_scale = 1.0;
   std::string weights = "float32";  // type of the network's weights: float32, bfloat16, float16, stored
   std::string device = "auto", precision = "auto";
+  std::string tiling = "off";  // of the autoencoder: off, exact (bands of rows), blended (tiles)
+  std::int64_t tile = 64;      // side of a blended tile in latent positions
   std::int64_t micro_batch = 1;
   /// Sections sampler, grid, guidance and thresholding in place of what the scheduler says.
   Config sections = Config::empty();
