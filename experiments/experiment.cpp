@@ -277,7 +277,11 @@ Model Experiment::make_model() const {
   Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
-  move_weights(model.backbone->parameters(), device, weight_type(model.precision));
+  // A published network's weights are of the type that backbone.weights asks for, ours are made as float32.
+  const NamedTensors& weights = model.backbone->parameters().all();
+  const bool keeps_type = model.precision != Precision::kFloat64 && !weights.empty();
+  move_weights(model.backbone->parameters(), device,
+               keeps_type ? weights.front().second.scalar_type() : weight_type(model.precision));
   return model;
 }
 
