@@ -15,6 +15,7 @@
 #include "core/lora.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
+#include "experiments/weight_precision.h"
 #include "modalities/images/published.h"
 
 namespace thaw {
@@ -331,7 +332,8 @@ PipelineResult PipelineRun::run() {
     sampling_.condition[name] = tensor;
   model_.spec = {{latent_.channels, height_, width_}, network.spec.num_classes};
   model_.device = device_;
-  model_.precision = precision_from_name(asked_.precision, device_);
+  const at::ScalarType stored = network.backbone->parameters().all().front().second.scalar_type();
+  model_.precision = precision_with_weights(asked_.precision, device_, weight_type_of(asked_.weights).value_or(stored));
   model_.parameterisation.learns_variance = network.learns_variance && !fills_;
   read_scheduler();
   guide(network.backbone->takes_guidance());

@@ -12,6 +12,7 @@
 #include "experiments/model_folder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
+#include "experiments/weight_precision.h"
 
 namespace thaw {
 
@@ -279,9 +280,9 @@ Model Experiment::make_model() const {
   model.parameterisation.learns_variance = model.backbone->learns_variance();
   // A published network's weights are of the type that backbone.weights asks for, ours are made as float32.
   const NamedTensors& weights = model.backbone->parameters().all();
-  const bool keeps_type = model.precision != Precision::kFloat64 && !weights.empty();
-  move_weights(model.backbone->parameters(), device,
-               keeps_type ? weights.front().second.scalar_type() : weight_type(model.precision));
+  const c10::ScalarType stored = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
+  model.precision = precision_with_weights(precision_name_, device, stored);
+  move_weights(model.backbone->parameters(), device, model.precision == Precision::kFloat64 ? at::kDouble : stored);
   return model;
 }
 

@@ -7,6 +7,7 @@
 #include "core/checkpoint.h"
 #include "core/device.h"
 #include "experiments/diffusion_pipeline.h"
+#include "experiments/experiment.h"
 #include "tests/catch.h"
 #include "tests/pipelines/pipeline_goldens.h"
 
@@ -72,10 +73,12 @@ CATCH_TEST_CASE("streamed weights follow the type that is asked for, and a Contr
   const Catalog catalog = make_catalog();
   const Scratch scratch("streamed_types");
   const image::PipelineFolder folder = half_stored(scratch, "sd");
-  for (const char* type : {"stored", "bfloat16", "float32"}) {
+  for (const char* type : {"stored", "bfloat16", "float16", "float32"}) {
     CATCH_CAPTURE(type);
     PipelineRequest request = short_request(folder);
     request.weights = type;
+    // Where autocast takes bfloat16, weights in float16 compute in their own type.
+    if (request.weights == "float16") request.precision = "auto";
     if (request.weights == "float32") {
       request.controlnet = folder.path / "controlnet";
       request.inputs.control = at::ones({1, 3, 16, 16});
@@ -83,6 +86,22 @@ CATCH_TEST_CASE("streamed weights follow the type that is asked for, and a Contr
     const at::Tensor expected = run_diffusion_pipeline(folder, request, catalog).latents;
     request.streams_weights = true;
     CATCH_CHECK(at::equal(run_diffusion_pipeline(folder, request, catalog).latents, expected));
+  }
+}
+
+CATCH_TEST_CASE("a configuration's published network keeps the type it asks for", "[pipelines]") {
+  const Catalog catalog = make_catalog();
+  const std::string folder = (fs::path(THAW_SOURCE_DIR) / "tests" / "golden" / "unet2d").string();
+  for (const auto& [name, type] :
+       {std::pair("bfloat16", at::kBFloat16), std::pair("float16", at::kHalf), std::pair("float32", at::kFloat)}) {
+    CATCH_CAPTURE(name);
+    const Experiment experiment(
+        Config::parse("device: cpu\nbackbone: {type: published, path: " + folder + ", weights: " + name + "}\n",
+                      "test"),
+        catalog);
+    const Model model = experiment.make_model();
+    for (const auto& [weight, tensor] : model.backbone->parameters().all()) CATCH_CHECK(tensor.scalar_type() == type);
+    CATCH_CHECK((type != at::kHalf || model.precision == Precision::kFloat32));
   }
 }
 

@@ -70,7 +70,7 @@ fs::path unet(const fs::path& folder) {
   return folder / "unet" / kWeights;
 }
 
-std::vector<Refusal> refusals() {
+std::vector<Refusal> parts_that_do_not_fit() {
   return {
       {"missing shard",
        [](const fs::path& f) { write_index(f, "model-00001-of-00002.safetensors"); },
@@ -116,6 +116,11 @@ std::vector<Refusal> refusals() {
        2,
        {"prompt: expected UTF-8"},
        "prompt=\"$(printf 'caf\\351')\""},
+  };
+}
+
+std::vector<Refusal> damaged_weights() {
+  return {
       {"overlap",
        [](const fs::path& f) { write_raw(unet(f), two_tensors("[4,12]"), 12); },
        3,
@@ -138,14 +143,21 @@ std::vector<Refusal> refusals() {
        },
        3,
        {"is beyond 2^63 bits"}},
-      {"type without a kernel", store_as_float8, 3, {"unet", "F8_E4M3"}, "prompt=cat weights=stored"},
+      {"two half types",
+       [](const fs::path&) {},
+       2,
+       {"precision: bfloat16 does not go with weights in float16. Use precision=float32"},
+       "prompt=cat weights=float16 precision=bfloat16"},
+      {"type that is not read", store_as_float8, 3, {"unet", "F8_E4M3"}, "prompt=cat weights=stored"},
   };
 }
 
 }  // namespace
 
 CATCH_TEST_CASE("the program answers a broken pipeline with its code and one line", "[pipelines]") {
-  for (const Refusal& one : refusals()) {
+  std::vector<Refusal> all = parts_that_do_not_fit();
+  for (const Refusal& one : damaged_weights()) all.push_back(one);
+  for (const Refusal& one : all) {
     CATCH_CAPTURE(one.name);
     const Scratch scratch("refusals");
     const fs::path folder = make_pipeline(scratch, "sd"), out = scratch / "never.png";
