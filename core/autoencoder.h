@@ -33,6 +33,9 @@ class Autoencoder {
   /// z [N, channels, ...] at the autoencoder's own scale.
   virtual at::Tensor decode(const at::Tensor& z) const = 0;
   virtual const Parameters& parameters() const = 0;
+  /// From now on, passes without gradients go in bands of about so many positions: the result of the whole up to
+  /// rounding, in less memory; 0: whole. False: this network does not do it, nothing has changed.
+  virtual bool work_in_bands(std::int64_t) { return false; }
 };
 
 /// mean + exp(log_variance / 2) noise; the mean for a point or undefined noise.

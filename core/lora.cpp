@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 #include <regex>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -13,6 +14,7 @@
 #include "core/base/text.h"
 #include "core/checkpoint.h"
 #include "core/io/json_guard.h"
+#include "core/io/safetensors.h"
 
 namespace thaw {
 
@@ -127,7 +129,13 @@ class Lookup {
     // diffusers before 0.17 kept the layers in the processor of an attention.
     replace_all(flat, "_processor_to_out_lora", "_to_out_0");
     replace_all(flat, "_processor_to_", "_to_");
-    for (const std::string& name : {flat, from_original_names(flat, layers_)})
+    // Text encoders: transformers 5 saves them without the outer name that older files have.
+    replace_all(flat, "_self_attn_to_out", "_self_attn_out_proj");
+    for (const char* letter : {"q", "k", "v"})
+      replace_all(flat, concat("_self_attn_to_", letter), concat("_self_attn_", letter, "_proj"));
+    const std::string outer = "text_model_";
+    const std::string other = flat.starts_with(outer) ? flat.substr(outer.size()) : outer + flat;
+    for (const std::string& name : {flat, other, from_original_names(flat, layers_)})
       if (const auto found = by_flat_name_.find(name); found != by_flat_name_.end()) return &found->second;
     if (flat.ends_with("_to_out")) return find(flat + "_0");
     return nullptr;
@@ -243,6 +251,14 @@ Lora load_lora(const std::filesystem::path& path, const NamedTensors& weights, L
     lora.layers.push_back(checked(pair, *target, rule, where));
   }
   return lora;
+}
+
+std::int64_t count_lora_layers(const std::filesystem::path& path, LoraPart part) {
+  std::set<std::string> stems;
+  const SafetensorsFile file(path);
+  for (const auto& [name, view] : file.tensors())
+    if (const std::optional<Named> named = taken_apart(name); named && named->part == part) stems.insert(named->stem);
+  return static_cast<std::int64_t>(stems.size());
 }
 
 namespace {

@@ -31,6 +31,9 @@ enum class LoraPart { kDenoiser, kTextEncoder, kTextEncoder2 };
 /// (DoRA, LoHa, LoKr), and for a file without a layer for `part`.
 Lora load_lora(const std::filesystem::path& path, const NamedTensors& weights, LoraPart part = LoraPart::kDenoiser);
 
+/// How many layers of a file are for `part`; 0 where there are none. Throws DataError for a file that cannot be read.
+std::int64_t count_lora_layers(const std::filesystem::path& path, LoraPart part);
+
 /// Changes merged into weights in place. What stood there comes back to the bit with the last scale gone.
 class LoraMerge {
  public:

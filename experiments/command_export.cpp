@@ -14,6 +14,7 @@
 #include "core/lora.h"
 #include "modalities/images/pipeline_folder.h"
 #include "modalities/images/single_file.h"
+#include "text/conditioner.h"
 
 namespace thaw {
 
@@ -25,6 +26,7 @@ struct ExportSettings {
   fs::path out, lora;
   double lora_scale = 1.0;
   std::optional<at::ScalarType> type{};  // nullopt: as stored
+  std::optional<LoraPart> part{};        // of the weights that are exported
 };
 
 /// "x/" is x: its neighbour "x.partial" lies beside it.
@@ -33,7 +35,7 @@ fs::path folder_name(const fs::path& path) {
 }
 
 ExportSettings take_settings(CommandLine& line) {
-  ExportSettings made{folder_name(take_setting(line, "out")), {}, 1.0, {}};
+  ExportSettings made{folder_name(take_setting(line, "out")), {}, 1.0, {}, {}};
   if (made.out.empty()) throw ConfigError("command line: thaw export needs out=FOLDER.");
   Config config = Config::empty();
   for (const std::string& setting : line.settings) {
@@ -86,7 +88,7 @@ void export_weights(const image::PipelinePart& part, const fs::path& to, const E
   image::expect_safetensors(part.folder);
   LoadedTensors loaded = settings.lora.empty() ? map_tensors(part.folder) : load_tensors(part.folder);
   if (!settings.lora.empty())
-    LoraMerge(loaded.tensors).set({{load_lora(settings.lora, loaded.tensors), settings.lora_scale}});
+    LoraMerge(loaded.tensors).set({{load_lora(settings.lora, loaded.tensors, *settings.part), settings.lora_scale}});
   for (auto& [name, tensor] : loaded.tensors)
     if (settings.type && tensor.is_floating_point()) tensor = tensor.to(*settings.type);
   save_tensors(to / weight_file_name(part), loaded.tensors, {{"format", "pt"}});
@@ -118,13 +120,18 @@ int command_export(CommandLine line, const Catalog&) {
   const ExportSettings settings = take_settings(line);
   const image::PipelineFolder pipeline = image::open_pipeline_folder(path);
   expect_free(settings.out);
+  const bool is_for_text = !settings.lora.empty() && (count_lora_layers(settings.lora, LoraPart::kTextEncoder) > 0 ||
+                                                      count_lora_layers(settings.lora, LoraPart::kTextEncoder2) > 0);
   const Partial partial(settings.out.string() + ".partial");
   for (const image::PipelinePart& part : pipeline.parts) {
     if (!fs::is_directory(part.folder)) continue;
     copy_small_files(part.folder, partial.path / part.name);
     const bool is_denoiser = &part == &pipeline.denoiser();
     ExportSettings own = settings;
-    if (!is_denoiser) own.lora.clear();
+    own.part = is_denoiser ? LoraPart::kDenoiser : text::lora_part(part.name);
+    // A file without any layer of the network is refused by the merge, unless it is for the text encoders alone.
+    const bool has_layers = own.part && !own.lora.empty() && count_lora_layers(own.lora, *own.part) > 0;
+    if (!has_layers && !(is_denoiser && !is_for_text)) own.lora.clear();
     if (is_denoiser || part.name == "vae" || part.name.starts_with("text_encoder") || part.name == "safety_checker")
       export_weights(part, partial.path / part.name, own);
   }
@@ -148,6 +155,9 @@ image::SingleFileLayout layout_of(const image::PipelineFolder& like) {
   image::SingleFileLayout layout;
   layout.unet_layers = count_of(open_safetensors(like.denoiser().folder), "down_blocks.0.resnets.", ".conv1.weight");
   layout.vae_levels = count_of(vae, "decoder.up_blocks.", ".resnets.0.conv1.weight");
+  const SafetensorsFile text = open_safetensors(like.find("text_encoder")->folder);
+  layout.text_layers = count_of(text, "text_model.encoder.layers.", ".layer_norm1.weight") +
+                       count_of(text, "encoder.layers.", ".layer_norm1.weight");  // one of them is 0
   return layout;
 }
 
@@ -190,7 +200,7 @@ int import_single_file(CommandLine line) {
         "command line: thaw import FILE needs like=PIPELINE (configurations, vocabulary, scheduler) and out=FOLDER.");
   const image::PipelineFolder like = image::open_pipeline_folder(like_path);
   if (like.family != image::PipelineFamily::kSd && like.family != image::PipelineFamily::kSdxl)
-    throw ConfigError(concat("command line: like: single files are read of Stable Diffusion 1 and XL, not of ",
+    throw ConfigError(concat("command line: like: single files are read of Stable Diffusion 1, 2 and XL, not of ",
                              like.class_name, "."));
   expect_free(out);
   const auto parts = image::split_single_file(map_tensors(path).tensors, layout_of(like), path.string());

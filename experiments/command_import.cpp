@@ -122,7 +122,7 @@ int command_estimate(CommandLine line, const Catalog&) {
                           : is_text         ? 2.0
                                             : static_cast<double>(request.n);
     work += passes * part.multiply_adds;
-    if (!is_text) resident += part.memory_bytes;
+    if (!is_text && !(&part == &network && request.streams_weights)) resident += part.memory_bytes;
     peak = std::max(peak, part.activation_bytes * (&part == &network ? batch : 1));
   }
   const double speed = measured_speed(device_from_name(request.device));

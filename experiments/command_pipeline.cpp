@@ -45,7 +45,10 @@ const std::vector<Option>& request_options() {
       {"cache", std::string(), "folder that keeps encoded prompts"},
       {"device", std::string("auto"), "auto, cpu, cuda, cuda:1 ..."},
       {"precision", std::string("auto"), "of the network", 0, 0, {"auto", "float32", "bfloat16", "float64"}},
-      {"micro_batch", std::int64_t{1}, "pictures at a time", 1, 1e6}};
+      {"micro_batch", std::int64_t{1}, "pictures at a time", 1, 1e6},
+      {"offload", std::string("none"), "weights of the network", 0, 0, {"none", "layers"}},
+      {"tiling", std::string("off"), "of the autoencoder", 0, 0, {"off", "exact", "blended"}},
+      {"tile", std::int64_t{64}, "side of a blended tile in latent positions, a multiple of 4", 4, 1e5}};
   return options;
 }
 
@@ -178,6 +181,9 @@ PipelineRequest take_pipeline_request(CommandLine& line) {
   request.device = settings.text("device");
   request.precision = settings.text("precision");
   request.micro_batch = settings.integer("micro_batch");
+  request.streams_weights = settings.text("offload") == "layers";
+  request.tiling = settings.text("tiling");
+  request.tile = settings.integer("tile");
   text::ConditionerOptions& options = request.prompt.options;
   options.reads_weights = settings.text("prompt_weights") != "off";
   options.norm = settings.text("prompt_weights") == "none" ? text::WeightNorm::kNone : text::WeightNorm::kMean;

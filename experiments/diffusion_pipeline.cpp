@@ -12,10 +12,10 @@
 #include "core/base/text.h"
 #include "core/device.h"
 #include "core/io/json_guard.h"
-#include "core/io/safetensors.h"
 #include "core/lora.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
+#include "experiments/weight_precision.h"
 #include "modalities/images/published.h"
 
 namespace thaw {
@@ -26,6 +26,7 @@ using image::PipelineFamily;
 namespace {
 
 constexpr std::uint64_t kMaxConfigBytes = 1 << 20;
+constexpr std::int64_t kBandPositions = 1 << 16;  // 64 MiB of 256 channels in each temporary
 constexpr double kGuidance = 7.5, kToldGuidance = 3.5;
 
 /// A UNet that fills masks: it sees the mask and the rest of the picture as further channels. Rombach et al. 2022.
@@ -56,15 +57,14 @@ bool is_true(const nlohmann::json& values, const char* key) {
   return values.contains(key) && values.at(key).is_boolean() && values.at(key).get<bool>();
 }
 
-/// Layers of text encoders in a LoRA file are not merged.
-void note_text_layers(const fs::path& lora) {
+/// Layers of a LoRA file for encoders that the pipeline has not.
+void note_left_out(const fs::path& lora, const image::PipelineFolder& folder) {
   std::int64_t count = 0;
-  const SafetensorsFile file(lora);
-  for (const auto& [name, view] : file.tensors())
-    if (name.starts_with("text_encoder") || name.starts_with("lora_te")) ++count;
+  for (const char* name : {"text_encoder", "text_encoder_2"})
+    if (folder.find(name) == nullptr) count += count_lora_layers(lora, *text::lora_part(name));
   if (count > 0)
-    std::fprintf(stderr, "%s: %lld tensors of text encoders are left out\n", lora.c_str(),
-                 static_cast<long long>(count));
+    std::fprintf(stderr, "%s: %lld layers are left out: %s has no such text encoder\n", lora.c_str(),
+                 static_cast<long long>(count), folder.class_name.c_str());
 }
 
 class PipelineRun {
@@ -76,6 +76,7 @@ class PipelineRun {
 
  private:
   const Autoencoder* autoencoder();
+  std::unique_ptr<Autoencoder> open_autoencoder() const;
   image::PublishedNetwork open_network() const;
   void choose_shape(const image::PublishedNetwork& network);
   void expect_inputs() const;
@@ -85,6 +86,7 @@ class PipelineRun {
   void take_picture();
   void add_control();
   void make_samples();
+  void place_network();
 
   const image::PipelineFolder& folder_;
   const PipelineRequest& asked_;
@@ -101,20 +103,31 @@ class PipelineRun {
 
 const Autoencoder* PipelineRun::autoencoder() {
   if (!folder_.has_autoencoder()) return nullptr;
-  if (!autoencoder_) {
-    autoencoder_ = image::open_published_autoencoder(folder_.find("vae")->folder);
-    move_weights(autoencoder_->parameters(), device_);
-  }
+  if (!autoencoder_) autoencoder_ = open_autoencoder();
   return autoencoder_.get();
+}
+
+std::unique_ptr<Autoencoder> PipelineRun::open_autoencoder() const {
+  const image::PipelinePart& part = *folder_.find("vae");
+  std::unique_ptr<Autoencoder> opened = image::open_published_autoencoder(part.folder);
+  move_weights(opened->parameters(), device_);
+  if (asked_.tiling == "blended") return tiled(std::move(opened), {asked_.tile, true});
+  if (asked_.tiling == "exact" && !opened->work_in_bands(kBandPositions))
+    throw ConfigError(concat("command line: tiling: ", part.class_name, " has off and blended."));
+  return opened;
 }
 
 image::PublishedNetwork PipelineRun::open_network() const {
   image::PublishedNetwork network =
-      image::open_published_network(folder_.denoiser().folder, weight_type_of(asked_.weights));
+      image::open_published_network(folder_.denoiser().folder, weight_type_of(asked_.weights), asked_.streams_weights);
   const NamedTensors& weights = network.backbone->parameters().all();
   if (asked_.lora.empty()) return network;
+  note_left_out(asked_.lora, folder_);
+  // A file may be for the text encoders alone.
+  const bool is_for_text = count_lora_layers(asked_.lora, LoraPart::kTextEncoder) > 0 ||
+                           count_lora_layers(asked_.lora, LoraPart::kTextEncoder2) > 0;
+  if (is_for_text && count_lora_layers(asked_.lora, LoraPart::kDenoiser) == 0) return network;
   LoraMerge(weights).set({{load_lora(asked_.lora, weights), asked_.lora_scale}});
-  note_text_layers(asked_.lora);
   return network;
 }
 
@@ -257,14 +270,20 @@ void PipelineRun::take_picture() {
     editing.mask = (1 - anew_here).expand_as(editing.known);
   editing.keeps_start_noise = true;
   if (asked_.strength >= 1.0) return;
-  sampling_.grid = last_part(sampling_.grid, asked_.strength);
+  double strength = asked_.strength;
+  if (folder_.family == PipelineFamily::kSd3 || folder_.family == PipelineFamily::kFlux) {
+    // The pipelines of flows count what is dropped: a step of which a part is left is kept.
+    const auto steps = static_cast<double>(sampling_.grid.steps());
+    strength = (steps - std::floor(steps - strength * steps) + 0.5) / steps;
+  }
+  sampling_.grid = last_part(sampling_.grid, strength);
   editing.starts_from_known = true;
 }
 
 void PipelineRun::add_control() {
   if (asked_.controlnet.empty()) return;
   std::shared_ptr<const image::ControlNet> control = image::open_published_controlnet(asked_.controlnet);
-  move_weights(control->parameters(), device_);
+  if (!asked_.streams_weights) move_weights(control->parameters(), device_);
   model_.backbone = image::with_control(std::move(model_.backbone), {{std::move(control), asked_.control_scale}});
   sampling_.condition["control"] = asked_.inputs.control;
 }
@@ -285,9 +304,24 @@ void PipelineRun::make_samples() {
   sampling_.progress = "sample";
 }
 
+/// The network, its ControlNet and their weights.
+void PipelineRun::place_network() {
+  const at::ScalarType stored = model_.backbone->parameters().all().front().second.scalar_type();
+  const bool is_double = model_.precision == Precision::kFloat64;
+  if (!asked_.streams_weights) move_weights(model_.backbone->parameters(), device_, is_double ? at::kDouble : stored);
+  if (fills_) model_.backbone = std::make_unique<Filling>(std::move(model_.backbone));
+  add_control();
+  if (!asked_.streams_weights) return;
+  const at::ScalarType type = is_double ? at::kDouble : weight_type_of(asked_.weights).value_or(stored);
+  model_.backbone = nn::streamed(std::move(model_.backbone), device_, type, asked_.streamed);
+}
+
 PipelineResult PipelineRun::run() {
   const c10::NoGradGuard no_gradient;
-  image::PromptConditions prompt = image::encode_prompt(folder_, asked_.prompt);
+  image::PipelinePrompt asked = asked_.prompt;
+  asked.options.lora = asked_.lora;
+  asked.options.lora_scale = asked_.lora_scale;
+  image::PromptConditions prompt = image::encode_prompt(folder_, asked);
   image::PublishedNetwork network = open_network();
   choose_shape(network);
   expect_inputs();
@@ -298,15 +332,13 @@ PipelineResult PipelineRun::run() {
     sampling_.condition[name] = tensor;
   model_.spec = {{latent_.channels, height_, width_}, network.spec.num_classes};
   model_.device = device_;
-  model_.precision = precision_from_name(asked_.precision, device_);
+  const at::ScalarType stored = network.backbone->parameters().all().front().second.scalar_type();
+  model_.precision = precision_with_weights(asked_.precision, device_, weight_type_of(asked_.weights).value_or(stored));
   model_.parameterisation.learns_variance = network.learns_variance && !fills_;
   read_scheduler();
   guide(network.backbone->takes_guidance());
   model_.backbone = std::move(network.backbone);
-  const at::ScalarType stored = model_.backbone->parameters().all().front().second.scalar_type();
-  move_weights(model_.backbone->parameters(), device_, model_.precision == Precision::kFloat64 ? at::kDouble : stored);
-  if (fills_) model_.backbone = std::make_unique<Filling>(std::move(model_.backbone));
-  add_control();
+  place_network();
   take_picture();
   make_samples();
   const at::Tensor latents = sample_all(model_, sampling_);

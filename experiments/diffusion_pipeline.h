@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "core/nn/streaming.h"
 #include "experiments/catalog.h"
 #include "modalities/images/pipeline_text.h"
 
@@ -33,6 +34,10 @@ struct PipelineRequest {
   double control_scale = 1.0, lora_scale = 1.0;
   std::string weights = "float32";  // type of the network's weights: float32, bfloat16, float16, stored
   std::string device = "auto", precision = "auto";
+  std::string tiling = "off";             // of the autoencoder: off, exact (bands of rows), blended (tiles)
+  std::int64_t tile = 64;                 // side of a blended tile in latent positions
+  bool streams_weights = false;           // the network's stay in their files and go to the device layer by layer
+  nn::StreamedBytes* streamed = nullptr;  // what of them was copied; may be null
   std::int64_t micro_batch = 1;
   /// Sections sampler, grid, guidance and thresholding in place of what the scheduler says.
   Config sections = Config::empty();

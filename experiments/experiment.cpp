@@ -12,6 +12,7 @@
 #include "experiments/model_folder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
+#include "experiments/weight_precision.h"
 
 namespace thaw {
 
@@ -277,7 +278,11 @@ Model Experiment::make_model() const {
   Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
-  move_weights(model.backbone->parameters(), device, weight_type(model.precision));
+  // A published network's weights are of the type that backbone.weights asks for, ours are made as float32.
+  const NamedTensors& weights = model.backbone->parameters().all();
+  const c10::ScalarType stored = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
+  model.precision = precision_with_weights(precision_name_, device, stored);
+  move_weights(model.backbone->parameters(), device, model.precision == Precision::kFloat64 ? at::kDouble : stored);
   return model;
 }
 

@@ -2,69 +2,9 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
-#include "core/base/error.h"
-#include "core/base/files.h"
-#include "core/base/text.h"
-#include "core/io/bytes.h"
-#include "core/io/json_guard.h"
-#include "core/io/mapped_file.h"
-
 namespace thaw {
 
 namespace fs = std::filesystem;
-
-namespace {
-
-std::string stamp_of(std::span<const fs::path> files) {
-  std::string text;
-  for (const fs::path& path : files) {
-    std::error_code error;
-    const std::uint64_t bytes = fs::file_size(path, error);
-    if (error) throw DataError(concat(path.string(), ": cannot read: ", error.message()));
-    const auto modified = fs::last_write_time(path, error).time_since_epoch().count();
-    text += concat(path.string(), "\n", bytes, " ", modified, "\n");
-  }
-  return content_hash(text);
-}
-
-std::string hash_of_file(const fs::path& path) {
-  if (fs::file_size(path) == 0) return content_hash("");  // cannot be mapped
-  return content_hash(text_of(MappedFile(path).bytes()));
-}
-
-}  // namespace
-
-InputHashes::InputHashes(fs::path record) : record_(std::move(record)) {
-  if (!fs::exists(record_)) return;
-  try {
-    const nlohmann::json read = parse_json_file(record_);
-    for (const auto& [name, entry] : read.items())
-      entries_[name] = {entry.at("stamp").get<std::string>(), entry.at("hash").get<std::string>()};
-  } catch (const DataError&) {
-    entries_.clear();  // the hashes are made again
-  } catch (const nlohmann::json::exception&) {
-    entries_.clear();
-  }
-}
-
-std::string InputHashes::of(const std::string& name, std::span<const fs::path> files) {
-  Entry& entry = entries_[name];
-  const std::string stamp = stamp_of(files);
-  if (entry.stamp != stamp) {
-    std::string hashes;
-    for (const fs::path& path : files) hashes += hash_of_file(path) + "\n";
-    entry = {stamp, content_hash(hashes)};
-  }
-  return entry.hash;
-}
-
-void InputHashes::save() const {
-  nlohmann::json record = nlohmann::json::object();
-  for (const auto& [name, entry] : entries_) record[name] = {{"stamp", entry.stamp}, {"hash", entry.hash}};
-  write_file(record_, record.dump(1) + "\n");
-}
 
 std::vector<fs::path> model_files(const fs::path& path) {
   fs::path folder = path;

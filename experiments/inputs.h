@@ -2,32 +2,11 @@
 // What the files hold that a configuration only names: data, networks that measure, weights to start from.
 
 #include <filesystem>
-#include <map>
-#include <span>
-#include <string>
 #include <vector>
 
+#include "core/io/input_hashes.h"
+
 namespace thaw {
-
-/// Content hashes of sets of files. A set whose names, sizes and times of change are those of the record is not read
-/// again.
-class InputHashes {
- public:
-  /// `record`: a JSON file, read now and replaced by save(). A damaged one counts as empty.
-  explicit InputHashes(std::filesystem::path record);
-
-  /// Hash of the files' contents in the order given; where they lie does not count. `name` tells the sets of one
-  /// record apart. Throws DataError naming a file that cannot be read.
-  std::string of(const std::string& name, std::span<const std::filesystem::path> files);
-  void save() const;
-
- private:
-  struct Entry {
-    std::string stamp{}, hash{};  // of names, sizes and times; of contents
-  };
-  std::filesystem::path record_;
-  std::map<std::string, Entry> entries_;
-};
 
 /// The configuration and weights of a model directory or finished run, as open_model finds them; none where there is
 /// nothing of the kind.

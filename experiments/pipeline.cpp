@@ -202,6 +202,8 @@ class Pipeline {
   // The weights that training starts from.
   void start() {
     if (const std::string init = experiment_.train_settings().text("init"); !init.empty()) start_from(init);
+    // Steps of an optimiser are lost in half types.
+    move_weights(model_.backbone->parameters(), model_.device, weight_type(model_.precision));
     low_rank_ = experiment_.low_rank(model_);
   }
   const NamedTensors& weights_that_train() const {

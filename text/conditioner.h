@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/condition.h"
+#include "core/lora.h"
 #include "text/encoder.h"
 #include "text/tokens/tokenizer.h"
 
@@ -48,6 +49,8 @@ struct ConditionerOptions {
   std::int64_t clip_skip = 0;     // further layers left out at the end of each CLIP
   std::filesystem::path cache{};  // a folder, made when first needed; empty: memory only
   std::size_t max_remembered = 1024;
+  std::filesystem::path lora{};  // a file of LoRA layers, merged into the encoders that it has some for
+  double lora_scale = 1.0;
 };
 
 class TextConditioner {
@@ -93,8 +96,13 @@ class TextConditioner {
 /// folders of their own: then one to three of them, with the join, layers and lengths that Stable Diffusion, its XL and
 /// its version 3 use. `options.join` is set by it.
 TextConditioner open_text_conditioner(const std::filesystem::path& folder, ConditionerOptions options);
-/// One folder's tokenizer, the other's encoder.
-ConditionerPart open_conditioner_part(const std::filesystem::path& tokenizer, const std::filesystem::path& encoder);
+/// One folder's tokenizer, the other's encoder. Layers of options.lora for `part` are merged in. Where options.cache is
+/// set, the hash of the weights is kept in the user's cache while path, size and time of the files stay.
+ConditionerPart open_conditioner_part(const std::filesystem::path& tokenizer, const std::filesystem::path& encoder,
+                                      const ConditionerOptions& options = {},
+                                      std::optional<LoraPart> part = std::nullopt);
+/// Of the folders text_encoder, text_encoder_2: nullopt of others.
+std::optional<LoraPart> lora_part(const std::string& encoder);
 
 /// Rows of ids as an int64 tensor [N, L].
 at::Tensor rows_tensor(const std::vector<std::vector<TokenId>>& rows);

@@ -148,7 +148,7 @@ OpenedEncoder open_text_encoder(const fs::path& folder) {
   accept_common(config);
   OpenedEncoder opened;
   opened.class_name = class_of(values, path.string());
-  NamedTensors tensors = without_passengers(load_tensors(folder).tensors);
+  NamedTensors tensors = without_passengers(map_tensors(folder).tensors);
   if (opened.class_name == "T5EncoderModel")
     opened.encoder = make_t5_encoder(config, std::move(tensors), folder.string());
   else if (opened.class_name == "BertModel")

@@ -1,5 +1,6 @@
 // Folders of text encoders as published pipelines lay them out.
 
+#include <algorithm>
 #include <array>
 
 #include <ATen/ATen.h>
@@ -7,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/text.h"
+#include "core/io/input_hashes.h"
 #include "core/io/json_guard.h"
 #include "text/conditioner.h"
 
@@ -32,24 +34,42 @@ void expect_pipeline(const fs::path& folder, std::size_t num_parts) {
         concat(path.string(), ": expected three text encoders of Stable Diffusion 3, found ", num_parts, "."));
 }
 
-/// Content of what a part was read from: settings, vocabulary and every weight.
-std::string identity_of(const fs::path& tokenizer, const fs::path& encoder, const OpenedEncoder& opened) {
+/// Content of what a part was read from: settings, vocabulary and weights.
+std::string identity_of(const fs::path& tokenizer, const fs::path& encoder) {
   std::string hashes;
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json",
                            "vocab.json", "merges.txt", "vocab.txt", "spiece.model"})
     if (fs::exists(tokenizer / name)) hashes += concat(name, content_hash(read_file(tokenizer / name)));
   for (const char* name : {"config.json", "modules.json", "1_Pooling/config.json"})
     if (fs::exists(encoder / name)) hashes += concat(name, content_hash(read_file(encoder / name)));
-  for (const auto& [name, tensor] : opened.encoder->parameters().all()) {
-    const at::Tensor dense = tensor.contiguous();
-    hashes += name + content_hash({static_cast<const char*>(dense.const_data_ptr()), dense.nbytes()});
-  }
+  std::vector<fs::path> weights;
+  for (const auto& entry : fs::directory_iterator(encoder))
+    if (entry.path().extension() == ".safetensors") weights.push_back(entry.path());
+  std::sort(weights.begin(), weights.end());
+  InputHashes known(user_cache() / "text" / "weights.json");
+  hashes += known.of(fs::weakly_canonical(encoder).string(), weights);
+  make_folder(user_cache() / "text");
+  known.save();
   return content_hash(hashes);
+}
+
+void merge_lora(const ConditionerOptions& options, std::optional<LoraPart> part, ConditionerPart& made) {
+  if (options.lora.empty() || !part || count_lora_layers(options.lora, *part) == 0) return;
+  const NamedTensors& weights = made.opened.encoder->parameters().all();
+  LoraMerge(weights).set({{load_lora(options.lora, weights, *part), options.lora_scale}});
+  if (!options.cache.empty())
+    made.identity += concat(" lora ", content_hash(read_file(options.lora)), " ", options.lora_scale);
 }
 
 }  // namespace
 
-ConditionerPart open_conditioner_part(const fs::path& tokenizer, const fs::path& encoder) {
+std::optional<LoraPart> lora_part(const std::string& encoder) {
+  if (encoder == "text_encoder") return LoraPart::kTextEncoder;
+  return encoder == "text_encoder_2" ? std::optional(LoraPart::kTextEncoder2) : std::nullopt;
+}
+
+ConditionerPart open_conditioner_part(const fs::path& tokenizer, const fs::path& encoder,
+                                      const ConditionerOptions& options, std::optional<LoraPart> lora) {
   ConditionerPart part{open_tokenizer(tokenizer), open_text_encoder(encoder)};
   const std::string& name = part.opened.class_name;
   const TextEncoder& network = *part.opened.encoder;
@@ -59,7 +79,8 @@ ConditionerPart open_conditioner_part(const fs::path& tokenizer, const fs::path&
   if (part.opened.pooling.max_length > 0) part.length = std::min(part.length, part.opened.pooling.max_length);
   part.is_chunked = name.starts_with("CLIP");
   part.hides_padding = !part.is_chunked;
-  part.identity = identity_of(tokenizer, encoder, part.opened);
+  if (!options.cache.empty()) part.identity = identity_of(tokenizer, encoder);
+  merge_lora(options, lora, part);
   return part;
 }
 
@@ -77,13 +98,14 @@ TextConditioner open_text_conditioner(const fs::path& folder, ConditionerOptions
   std::vector<ConditionerPart> parts;
   if (!fs::is_directory(folder / "text_encoder")) {
     options.join = Join::kSingle;
-    parts.push_back(open_conditioner_part(folder, folder));
+    parts.push_back(open_conditioner_part(folder, folder, options));
     return made(std::move(parts), std::move(options));
   }
   for (const char* suffix : {"", "_2", "_3"}) {
     const fs::path encoder = folder / concat("text_encoder", suffix);
     if (fs::is_directory(encoder))
-      parts.push_back(open_conditioner_part(folder / concat("tokenizer", suffix), encoder));
+      parts.push_back(open_conditioner_part(folder / concat("tokenizer", suffix), encoder, options,
+                                            lora_part(encoder.filename().string())));
   }
   for (std::size_t i = 0; i < parts.size() && parts.size() > 1; ++i)
     if (parts[i].is_chunked != (i < 2))

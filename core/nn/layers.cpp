@@ -10,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/math/philox.h"
+#include "core/nn/streaming.h"
 
 namespace thaw::nn {
 
@@ -29,7 +30,7 @@ Linear::Linear(const Scope& scope, std::int64_t in, std::int64_t out, double gai
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias);
+  return at::linear(x, here(weight), here(bias));
 }
 
 Conv2d::Conv2d(const Scope& scope, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride_,
@@ -40,7 +41,7 @@ Conv2d::Conv2d(const Scope& scope, std::int64_t in, std::int64_t out, std::int64
       padding(padding_.value_or(kernel / 2)) {}
 
 at::Tensor Conv2d::operator()(const at::Tensor& x_NCHW) const {
-  return at::conv2d(x_NCHW, weight, bias, stride, padding);
+  return at::conv2d(x_NCHW, here(weight), here(bias), stride, padding);
 }
 
 GroupNorm::GroupNorm(const Scope& scope, std::int64_t channels, std::int64_t groups_, double epsilon_)
@@ -50,7 +51,7 @@ GroupNorm::GroupNorm(const Scope& scope, std::int64_t channels, std::int64_t gro
       epsilon(epsilon_) {}
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x_NC) const {
-  return at::group_norm(x_NC, groups, weight, bias, epsilon);
+  return at::group_norm(x_NC, groups, here(weight), here(bias), epsilon);
 }
 
 LayerNorm::LayerNorm(const Scope& scope, std::int64_t features_, bool has_weights, double epsilon_)
@@ -61,14 +62,14 @@ LayerNorm::LayerNorm(const Scope& scope, std::int64_t features_, bool has_weight
 }
 
 at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
-  return at::layer_norm(x, {features}, weight, bias, epsilon);
+  return at::layer_norm(x, {features}, here(weight), here(bias), epsilon);
 }
 
 Embedding::Embedding(const Scope& scope, std::int64_t count, std::int64_t features, double deviation)
     : weight(scope.add("weight", {count, features}, Init::normal(deviation))) {}
 
 at::Tensor Embedding::operator()(const at::Tensor& index_N) const {
-  return at::embedding(weight, index_N);
+  return at::embedding(here(weight), index_N);
 }
 
 at::Tensor sinusoidal_embedding(const at::Tensor& t_N, const Sinusoid& options) {

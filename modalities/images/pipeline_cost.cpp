@@ -113,16 +113,18 @@ void count(const TensorViews& tensors, const Positions& positions, Kind kind, do
     cost.multiply_adds += parameters * own;
     largest = std::max(largest, out);
     // What the way up takes from the way down stays until then.
-    if (kind == Kind::kUNet && contains(name, "down_blocks.") && contains(name, "conv2.weight")) kept += out;
+    const bool is_kept = contains(name, "conv2.weight") || contains(name, "downsamplers");
+    if (kind == Kind::kUNet && (name == "conv_in.weight" || (contains(name, "down_blocks.") && is_kept))) kept += out;
     if (!name.ends_with("to_q.weight") && !name.ends_with("q_proj.weight") && !name.ends_with("SelfAttention.q.weight"))
       continue;
     const auto [queries, keys] = kind == Kind::kText ? std::pair(text, text) : positions.attention(name, own);
     if (own > 0 && !contains(name, "add_q_proj"))
       cost.multiply_adds += 2.0 * queries * keys * static_cast<double>(view.shape[0]);
   }
-  // A layer's input and output, a norm of it and a residual.
-  constexpr double kAtATime = 4.0;
-  cost.activation_bytes = static_cast<std::uint64_t>((kept + kAtATime * largest) * static_cast<double>(kFloatBytes));
+  // A layer's input and output, a norm of it and a residual, and what the allocator holds: by resident memory on a CPU
+  // (docs/pipelines.md).
+  const double at_a_time = kind == Kind::kTransformer ? 6.0 : kind == Kind::kUNet ? 5.0 : 4.0;
+  cost.activation_bytes = static_cast<std::uint64_t>((kept + at_a_time * largest) * static_cast<double>(kFloatBytes));
 }
 
 std::int64_t integer_of(const nlohmann::json& config, const char* key, std::int64_t fallback) {

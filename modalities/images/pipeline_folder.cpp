@@ -76,13 +76,13 @@ const std::map<std::string, PipelineClass>& classes() {
          {"StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
           "StableDiffusionControlNetPipeline", "LatentConsistencyModelPipeline"})
       all.emplace(name, sd());
-    for (const char* name :
-         {"StableDiffusionXLPipeline", "StableDiffusionXLInpaintPipeline", "StableDiffusionXLControlNetPipeline"})
+    for (const char* name : {"StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline",
+                             "StableDiffusionXLInpaintPipeline", "StableDiffusionXLControlNetPipeline"})
       all.emplace(name, sdxl());
-    all.emplace("StableDiffusion3Pipeline", sd3());
+    for (const char* name : {"StableDiffusion3Pipeline", "StableDiffusion3Img2ImgPipeline"}) all.emplace(name, sd3());
     for (const char* name : {"PixArtAlphaPipeline", "PixArtSigmaPipeline"})
       all.emplace(name, transformer(PipelineFamily::kPixArt, "PixArtTransformer2DModel", kT5Tokens, kT5));
-    all.emplace("FluxPipeline", flux());
+    for (const char* name : {"FluxPipeline", "FluxImg2ImgPipeline"}) all.emplace(name, flux());
     all.emplace(
         "DiTPipeline",
         PipelineClass{PipelineFamily::kLabels,
@@ -93,7 +93,7 @@ const std::map<std::string, PipelineClass>& classes() {
 }
 
 const std::set<std::string> kUnused{"safety_checker", "feature_extractor", "image_encoder"};
-const std::set<std::string> kIdleKeys{"requires_safety_checker", "requires_aesthetics_score", "id2label"};
+const std::set<std::string> kIdleKeys{"requires_safety_checker", "id2label"};
 
 bool is_plain_name(const std::string& name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
@@ -171,6 +171,7 @@ PipelineFolder open_pipeline_folder(const fs::path& path) {
   pipeline.family = known->second.family;
   for (const auto& [key, value] : index.items()) {
     if (key.starts_with("_") || kIdleKeys.count(key) > 0) continue;
+    if (key == "requires_aesthetics_score" && value == false) continue;
     if (key == "force_zeros_for_empty_prompt" && value.is_boolean()) {
       pipeline.zeroes_empty_prompt = value.get<bool>();
     } else if (value.is_array()) {

@@ -26,7 +26,8 @@ std::string pixart_prompt(const std::string& prompt) {
 text::TextConditioner open_conditioner(const PipelineFolder& pipeline, text::ConditionerOptions options) {
   const auto part = [&](const std::string& suffix) {
     return text::open_conditioner_part(pipeline.path / ("tokenizer" + suffix),
-                                       pipeline.path / ("text_encoder" + suffix));
+                                       pipeline.path / ("text_encoder" + suffix), options,
+                                       text::lora_part("text_encoder" + suffix));
   };
   std::vector<text::ConditionerPart> parts;
   if (pipeline.family == PipelineFamily::kPixArt) {

@@ -9,6 +9,7 @@
 #include "core/base/text.h"
 #include "core/checkpoint.h"
 #include "core/io/json_guard.h"
+#include "core/nn/streaming.h"
 #include "modalities/images/published_autoencoder.h"
 #include "modalities/images/published_parts.h"
 
@@ -138,7 +139,7 @@ class Cast : public Backbone {
   explicit Cast(std::unique_ptr<Backbone> network) : network_(std::move(network)) {}
 
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
-    const at::ScalarType type = network_->parameters().all().front().second.scalar_type();
+    const at::ScalarType type = nn::type_here(network_->parameters().all().front().second);
     Condition cast = condition;
     // Numbers that become sinusoids lose their last digits in half types.
     for (auto& [name, tensor] : cast)
@@ -173,7 +174,7 @@ PublishedKind published_kind(const std::filesystem::path& folder) {
                                           : PublishedKind::kControlNet;
 }
 
-PublishedNetwork open_published_network(const std::filesystem::path& folder, WeightType type) {
+PublishedNetwork open_published_network(const std::filesystem::path& folder, WeightType type, bool is_mapped) {
   std::vector<std::string> names;
   append_names(denoisers(), names);
   OpenConfig opened = open_config(folder, names);
@@ -185,7 +186,8 @@ PublishedNetwork open_published_network(const std::filesystem::path& folder, Wei
                            .input_name = entry.input_name,
                            .arguments = entry.arguments,
                            .timestep_scale = entry.timestep_scale};
-  network.backbone = entry.make(config, {map_tensors(folder).tensors, folder.string(), type});
+  network.backbone =
+      entry.make(config, {map_tensors(folder).tensors, folder.string(), is_mapped ? std::nullopt : type});
   if (type != at::kFloat) network.backbone = std::make_unique<Cast>(std::move(network.backbone));
   // The peer's samplers tell a learned variance by this: twice the channels come out. PixArt's default is 8 of 4.
   const std::int64_t fallback = opened.class_name == "PixArtTransformer2DModel" ? 8 : spec.shape[0] * entry.packed;

@@ -42,7 +42,9 @@ PublishedKind published_kind(const std::filesystem::path& folder);
 
 /// Reads config.json and the weights, on the CPU. Every key of the configuration is used or refused by name; takes
 /// memory in proportion to the weight file, whatever the configuration says. Throws DataError.
-PublishedNetwork open_published_network(const std::filesystem::path& folder, WeightType type = at::kFloat);
+/// is_mapped: weights stay in the file as they are stored, to be streamed in `type` (core/nn/streaming.h).
+PublishedNetwork open_published_network(const std::filesystem::path& folder, WeightType type = at::kFloat,
+                                        bool is_mapped = false);
 std::unique_ptr<Autoencoder> open_published_autoencoder(const std::filesystem::path& folder,
                                                         WeightType type = at::kFloat);
 std::unique_ptr<ControlNet> open_published_controlnet(const std::filesystem::path& folder,

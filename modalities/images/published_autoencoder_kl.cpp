@@ -1,13 +1,15 @@
 // AutoencoderKL of diffusers: the autoencoder of Stable Diffusion 1 to 3 and Flux. Rombach et al. 2022.
 
 #include <optional>
+#include <utility>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "modalities/images/published_autoencoder.h"
-#include "modalities/images/published_blocks.h"
+#include "modalities/images/published_bands.h"
 
 namespace thaw::image {
 
@@ -102,7 +104,9 @@ class Half {
     out_ = weights.conv(name_ + "conv_out", end, encodes ? 2 * options.latent.channels : options.out_channels, 3, 1, 1);
   }
 
-  at::Tensor operator()(const at::Tensor& x_NCHW) const {
+  /// positions > 0: in bands of about so many.
+  at::Tensor operator()(const at::Tensor& x_NCHW, std::int64_t positions) const {
+    if (positions > 0 && !c10::GradMode::is_enabled()) return in_bands(x_NCHW, positions);
     at::Tensor h = in_(x_NCHW);
     if (!encodes_) h = middle(h);
     for (const Level& level : levels_) {
@@ -141,6 +145,21 @@ class Half {
                               : weights.conv(name + "upsamplers.0.conv", out, out, 3, 1, 1);
   }
 
+  at::Tensor in_bands(const at::Tensor& x_NCHW, std::int64_t positions) const {
+    at::Tensor first = computed(convolved(in_, rows_of(x_NCHW)), positions);
+    RowSource h = rows_of(encodes_ ? std::exchange(first, {}) : middle(std::exchange(first, {})));
+    for (const Level& level : levels_) {
+      for (const Resnet& resnet : level.resnets) h = rows_of(banded(resnet, h, positions));
+      if (!level.resample) continue;
+      // On the way up the largest map of a level is the input of its first resnet: computed as it is read.
+      h = encodes_ ? rows_of(computed(convolved(*level.resample, std::move(h), true), positions))
+                   : convolved(*level.resample, doubled(std::move(h)));
+    }
+    if (encodes_) h = rows_of(middle(h.rows(0, h.height)));
+    const RowSource active = mapped(normalised(norm_, h, positions), [](const at::Tensor& y) { return at::silu(y); });
+    return computed(convolved(out_, active), positions);
+  }
+
   at::Tensor middle(const at::Tensor& x_NCHW) const {
     const at::Tensor h = middle_[0](x_NCHW, {});
     return middle_[1](attention_ ? (*attention_)(h) : h, {});
@@ -173,7 +192,7 @@ class AutoencoderKl : public Autoencoder {
 
   Posterior encode(const at::Tensor& x) const override {
     expect_autoencoder_input(x, options_.latent.data_channels, options_.latent.factors[0]);
-    at::Tensor moments = encoder_(x);
+    at::Tensor moments = encoder_(x, band_positions_);
     if (encoder_mix_) moments = (*encoder_mix_)(moments);
     const auto halves = moments.chunk(2, 1);
     return {halves[0], halves[1].clamp(kMinLogVariance, kMaxLogVariance)};
@@ -181,7 +200,12 @@ class AutoencoderKl : public Autoencoder {
 
   at::Tensor decode(const at::Tensor& z) const override {
     expect_autoencoder_input(z, options_.latent.channels, 1);
-    return decoder_(decoder_mix_ ? (*decoder_mix_)(z) : z);
+    return decoder_(decoder_mix_ ? (*decoder_mix_)(z) : z, band_positions_);
+  }
+
+  bool work_in_bands(std::int64_t positions) override {
+    band_positions_ = positions;
+    return true;
   }
 
  private:
@@ -189,6 +213,7 @@ class AutoencoderKl : public Autoencoder {
   Parameters parameters_;
   Half encoder_, decoder_;
   std::optional<nn::Conv2d> encoder_mix_, decoder_mix_;
+  std::int64_t band_positions_ = 0;
 };
 
 }  // namespace

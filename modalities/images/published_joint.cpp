@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "core/nn/streaming.h"
+
 namespace thaw::image {
 
 namespace {
@@ -16,7 +18,7 @@ constexpr nn::Sinusoid kSinusoid{kTimeFeatures, 10000.0, true, 0.0};
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
   const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
   const at::Tensor scale = (wide.square().mean(-1, true) + kNormEpsilon).rsqrt();
-  return (wide * scale).to(x.scalar_type()) * weight;
+  return (wide * scale).to(x.scalar_type()) * nn::here(weight);
 }
 
 Modulation::Modulation(PublishedWeights& weights, const std::string& name, std::int64_t features, std::int64_t count_)

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/streaming.h"
 
 namespace thaw::image {
 
@@ -28,7 +29,7 @@ PublishedTimeEmbedding::PublishedTimeEmbedding(PublishedWeights& weights, const 
 
 at::Tensor PublishedTimeEmbedding::operator()(const at::Tensor& t_ND) const {
   // A sinusoid is float32 whatever the weights are.
-  const at::Tensor h = linear1(t_ND.to(linear1.weight.scalar_type()));
+  const at::Tensor h = linear1(t_ND.to(nn::type_here(linear1.weight)));
   return linear2(activation == nullptr ? at::silu(h) : activation(h));
 }
 

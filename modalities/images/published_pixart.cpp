@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/streaming.h"
 #include "modalities/images/published_attention.h"
 #include "modalities/images/published_parts.h"
 
@@ -94,7 +95,7 @@ struct Block {
 
   at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& t_N6D, const AttentionContext& context) const {
     // shift, scale, gate of attention, then of the MLP
-    const auto m = (table_6D.unsqueeze(0) + t_N6D).chunk(6, 1);
+    const auto m = (nn::here(table_6D).unsqueeze(0) + t_N6D).chunk(6, 1);
     const at::Tensor h = norm1(x_NLD) * (1 + m[1]) + m[0];
     at::Tensor x = m[2] * attend(h, h, {}) + x_NLD;
     x = attend_text(x, context.text_NTD, context.text_bias) + x;
@@ -141,7 +142,7 @@ class PublishedPixArt : public Backbone {
                 {rows, columns, options_.size / options_.patch, options_.position_scale, options_.features()})
                 .to(h.options());
     for (const Block& block : blocks_) h = block(h, t_N6D, context);
-    const auto m = (table_2D_.unsqueeze(0) + t_ND.unsqueeze(1)).chunk(2, 1);
+    const auto m = (nn::here(table_2D_).unsqueeze(0) + t_ND.unsqueeze(1)).chunk(2, 1);
     return published_unpatchify(out_(norm_(h) * (1 + m[1]) + m[0]), {rows, columns}, options_.patch);
   }
   const Parameters& parameters() const override { return parameters_; }

@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/streaming.h"
 #include "modalities/images/published_joint.h"
 
 namespace thaw::image {
@@ -135,7 +136,8 @@ class PublishedSd3 : public Backbone {
   /// The middle of the table.
   at::Tensor positions(std::int64_t rows, std::int64_t columns) const {
     const std::int64_t side = options_.table_side;
-    return positions_.reshape({side, side, -1})
+    return nn::here(positions_)
+        .reshape({side, side, -1})
         .narrow(0, (side - rows) / 2, rows)
         .narrow(1, (side - columns) / 2, columns)
         .reshape({1, rows * columns, -1});

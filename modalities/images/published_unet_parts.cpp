@@ -6,6 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/streaming.h"
 
 namespace thaw::image {
 
@@ -196,7 +197,7 @@ at::Tensor UNetEmbeddings::operator()(const at::Tensor& noise_N, const Condition
   at::Tensor t_ND = published_timesteps(noise_N, options_.time);
   if (options_.time_condition > 0) {
     const at::Tensor features = published_condition(condition, "time_features", {n, options_.time_condition}, false);
-    if (features.defined()) t_ND = t_ND.to(time_condition_.weight.scalar_type()) + time_condition_(features);
+    if (features.defined()) t_ND = t_ND.to(nn::type_here(time_condition_.weight)) + time_condition_(features);
   }
   at::Tensor embedding_ND = time_(t_ND);
   if (options_.time_out != nullptr) embedding_ND = options_.time_out(embedding_ND);

@@ -100,6 +100,15 @@ std::string open_clip_name(const std::string& name) {
   return concat("text_model.encoder.layers.", match[1].str(), ".", with_ending_replaced(match[2], inner));
 }
 
+/// Stable Diffusion 2 keeps its encoder as open_clip does: its projection and its last layer are not used.
+SingleFileName second_version_name(const std::string& name, std::int64_t layers) {
+  static const std::regex block("transformer\\.resblocks\\.([0-9]{1,3})\\..*");
+  std::smatch match;
+  if (name == "text_projection" || name == "attn_mask") return {};
+  if (std::regex_match(name, match, block) && std::stoll(match[1]) >= layers) return {};
+  return {"text_encoder", open_clip_name(name)};
+}
+
 bool ends_with_any(const std::string& name, std::initializer_list<const char*> endings) {
   for (const char* ending : endings)
     if (name.ends_with(ending)) return true;
@@ -111,7 +120,8 @@ bool ends_with_any(const std::string& name, std::initializer_list<const char*> e
 SingleFileName single_file_name(const std::string& name, const SingleFileLayout& layout) {
   const auto behind = [&](const std::string& prefix) { return name.substr(prefix.size()); };
   const std::string unet = "model.diffusion_model.", vae = "first_stage_model.", clip = "cond_stage_model.transformer.",
-                    first = "conditioner.embedders.0.transformer.", second = "conditioner.embedders.1.model.";
+                    own = "cond_stage_model.model.", first = "conditioner.embedders.0.transformer.",
+                    second = "conditioner.embedders.1.model.";
   if (name.ends_with(".position_ids") || name.ends_with("logit_scale")) return {};
   if (name.starts_with(unet)) return {"unet", unet_name(behind(unet), layout.unet_layers)};
   if (name.starts_with(vae + "loss.")) return {};
@@ -119,8 +129,7 @@ SingleFileName single_file_name(const std::string& name, const SingleFileLayout&
   for (const std::string& prefix : {clip, first})
     if (name.starts_with(prefix)) return {"text_encoder", behind(prefix)};
   if (name.starts_with(second)) return {"text_encoder_2", open_clip_name(behind(second))};
-  // Stable Diffusion 2 keeps its encoder as open_clip does, with one layer that is not used.
-  if (name.starts_with("cond_stage_model.model.")) return {"text_encoder", ""};
+  if (name.starts_with(own)) return second_version_name(behind(own), layout.text_layers);
   return {};
 }
 

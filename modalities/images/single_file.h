@@ -13,6 +13,7 @@ namespace thaw::image {
 struct SingleFileLayout {
   std::int64_t unet_layers = 2;  // resnets a level
   std::int64_t vae_levels = 4;
+  std::int64_t text_layers = 23;  // of Stable Diffusion 2's encoder; the file holds one more, which is not used
 };
 
 struct SingleFileName {

@@ -26,6 +26,9 @@ from safetensors.numpy import load_file as load_numpy
 from safetensors.numpy import save_file as save_numpy
 from safetensors.torch import load_file, save_file
 
+import pipeline_edits
+from pipeline_edits import call_editing, noise_like
+
 HERE = pathlib.Path(__file__).resolve()
 GOLDEN = HERE.parents[1] / "golden" / "pipelines"
 TOKENS = HERE.parents[1] / "golden" / "text" / "tokens"
@@ -85,6 +88,8 @@ DIT = {"num_attention_heads": 2, "attention_head_dim": 8, "in_channels": 4, "out
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 CONTROL = {key: UNET[key] for key in UNET if key not in ("sample_size", "out_channels", "up_block_types")}
 CONTROL |= {"conditioning_embedding_out_channels": [4, 8]}
+CONTROL_XL = {key: UNET_XL[key] for key in UNET_XL if key not in ("sample_size", "out_channels", "up_block_types")}
+CONTROL_XL |= {"conditioning_embedding_out_channels": [4, 8]}
 
 
 def clip(folder, seed, class_name="CLIPTextModel", **changes):
@@ -187,56 +192,23 @@ CASES = [
     ("sd_lcm", "text", {"prompt": PROMPT, "guidance": 6.0, "scheduler": LCM}),
     ("sdxl", "text", {"prompt": PROMPT, "guidance": 5.0}),
     ("sdxl", "negative", {"prompt": PROMPT, "negative": NEGATIVE, "guidance": 5.0, "size": [24, 16]}),
+    ("sdxl", "image", {"prompt": PROMPT, "guidance": 5.0, "image": True, "strength": 0.63}),
+    ("sdxl", "mask", {"prompt": PROMPT, "guidance": 5.0, "scheduler": DDIM, "image": True, "mask": True}),
+    ("sdxl", "mask_strength", {"prompt": PROMPT, "guidance": 5.0, "image": True, "mask": True, "strength": 0.7}),
+    ("sdxl", "control", {"prompt": PROMPT, "guidance": 5.0, "control": 0.8}),
+    ("sd3", "image", {"prompt": PROMPT, "guidance": 7.0, "image": True, "strength": 0.43}),
     ("sd3", "text", {"prompt": PROMPT, "negative": NEGATIVE, "guidance": 7.0}),
     ("pixart_alpha", "text", {"prompt": PROMPT, "guidance": 4.5}),
     ("pixart_sigma", "text", {"prompt": PROMPT, "negative": NEGATIVE, "guidance": 4.5}),
     ("flux", "text", {"prompt": PROMPT, "guidance": 3.5}),
+    ("flux", "image", {"prompt": PROMPT, "guidance": 3.5, "image": True, "strength": 0.43}),
     ("dit", "label", {"label": 3, "guidance": 4.0}),
 ]
-
-
-def noise_like(shape, seed):
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def decode(pipe, latents):
     vae = pipe.vae
     return vae.decode(latents / vae.config.scaling_factor + (vae.config.shift_factor or 0.0), return_dict=False)[0]
-
-
-def call_editing(pipe, ask, common, width, height):
-    """Image to image and inpainting: both draw their noise from the generator, and take latents as pictures."""
-    given = {}
-    if not ask.get("mask"):
-        made = diffusers.StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
-        given["latents_of_image"] = noise_like((1, 4, height // 2, width // 2), 31)
-        given["latents"] = noise_like((1, 4, height // 2, width // 2), 41)
-        result = made(image=given["latents_of_image"], strength=ask["strength"],
-                      generator=torch.Generator().manual_seed(41), **common)
-        return result.images, given
-    made = diffusers.StableDiffusionInpaintPipeline(**pipe.components, requires_safety_checker=False)
-    picture = noise_like((1, 3, height, width), 32).clamp(-2, 2) / 2
-    mask = torch.zeros(1, 1, height, width)
-    mask[:, :, :, width // 2:] = 1  # 1 is made anew, there as here
-    original = diffusers.AutoencoderKL.encode
-
-    class Mean:
-        def __init__(self, mean):
-            self.latents = mean
-
-    def encode(self, x, return_dict=True):
-        return Mean(original(self, x).latent_dist.mean)
-
-    diffusers.AutoencoderKL.encode = encode
-    given |= {"image_pixels": picture, "mask": mask}
-    given["latents"] = noise_like((1, 4, height // 2, width // 2), 42)
-    try:
-        # Latents that are given are taken for a start from noise alone, whatever the strength: it draws them.
-        result = made(image=picture, mask_image=mask, height=height, width=width, strength=ask.get("strength", 1.0),
-                      generator=torch.Generator().manual_seed(42), **common)
-    finally:
-        diffusers.AutoencoderKL.encode = original
-    return result.images, given
 
 
 def call(pipe, ask, folder):
@@ -264,8 +236,7 @@ def call(pipe, ask, folder):
         common["latents"] = diffusers.FluxPipeline._pack_latents(start, len(start), 4, height // 2, width // 2)
     if "control" in ask:
         network = diffusers.ControlNetModel.from_pretrained(folder / "controlnet")
-        pipe = diffusers.StableDiffusionControlNetPipeline(**pipe.components, controlnet=network,
-                                                           requires_safety_checker=False)
+        pipe = pipeline_edits.as_class(pipe, pipeline_edits.CONTROL, controlnet=network)
         given["control"] = noise_like((1, 3, height, width), 33).clamp(-2, 2) / 4 + 0.5
         common |= {"image": given["control"], "controlnet_conditioning_scale": ask["control"]}
     latents = pipe(**common).images
@@ -303,8 +274,8 @@ def make_folder(name, work):
         shutil.rmtree(folder / path.name, ignore_errors=True)
         shutil.copytree(path, folder / path.name)
     shutil.rmtree(tokenizers)
-    if name == "sd":
-        diffusers.ControlNetModel(**CONTROL).save_pretrained(folder / "controlnet")
+    if name in ("sd", "sdxl"):
+        diffusers.ControlNetModel(**(CONTROL if name == "sd" else CONTROL_XL)).save_pretrained(folder / "controlnet")
     fill(folder)
     return folder
 

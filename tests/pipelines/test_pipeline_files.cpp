@@ -61,6 +61,25 @@ CATCH_TEST_CASE("fused projections of a single file come apart in order", "[pipe
   CATCH_CHECK_THROWS_AS(image::split_single_file({{"x", square}}, kLayout, "f"), DataError);
 }
 
+CATCH_TEST_CASE("the text encoder of Stable Diffusion 2 comes without its last layer and projection", "[pipelines]") {
+  image::SingleFileLayout layout = kLayout;
+  layout.text_layers = 2;
+  const std::string model = "cond_stage_model.model.", block = model + "transformer.resblocks.";
+  const auto name = [&](const std::string& theirs) {
+    const image::SingleFileName to = image::single_file_name(theirs, layout);
+    return to.part + ":" + to.name;
+  };
+  CATCH_CHECK(name(block + "1.ln_2.bias") == "text_encoder:text_model.encoder.layers.1.layer_norm2.bias");
+  CATCH_CHECK(name(block + "1.attn.in_proj_weight") ==
+              "text_encoder:text_model.encoder.layers.1.self_attn.in_proj_weight");
+  CATCH_CHECK(name(block + "0.mlp.c_proj.weight") == "text_encoder:text_model.encoder.layers.0.mlp.fc2.weight");
+  CATCH_CHECK(name(model + "positional_embedding") == "text_encoder:text_model.embeddings.position_embedding.weight");
+  CATCH_CHECK(name(model + "ln_final.weight") == "text_encoder:text_model.final_layer_norm.weight");
+  for (const std::string left_out : {block + "2.ln_2.bias", model + "text_projection", model + "logit_scale"})
+    CATCH_CHECK(name(left_out) == ":");
+  CATCH_CHECK(name(model + "surprise") == "text_encoder:");  // split_single_file refuses it
+}
+
 CATCH_TEST_CASE("multiply-adds are those torch counts, and bytes those of the files", "[pipelines]") {
   // torch.utils.flop_counter on the same networks (tests/peers/pipeline_files.py), of one pass and one decoding.
   const std::map<std::string, std::pair<double, double>> counted{{"sd", {1879296, 2829312}},

@@ -93,7 +93,7 @@ CATCH_TEST_CASE("twenty steps of each pipeline are those of diffusers", "[pipeli
       seen.insert(name + "/" + file.path().stem().string());
     }
   }
-  CATCH_CHECK(seen.size() == 17);
+  CATCH_CHECK(seen.size() == 23);
 }
 
 CATCH_TEST_CASE("a told level at alpha = 0 answers for itself alone", "[pipelines]") {
