@@ -75,7 +75,7 @@ CATCH_TEST_CASE("the text encoder of Stable Diffusion 2 comes without its last l
   CATCH_CHECK(name(block + "0.mlp.c_proj.weight") == "text_encoder:text_model.encoder.layers.0.mlp.fc2.weight");
   CATCH_CHECK(name(model + "positional_embedding") == "text_encoder:text_model.embeddings.position_embedding.weight");
   CATCH_CHECK(name(model + "ln_final.weight") == "text_encoder:text_model.final_layer_norm.weight");
-  for (const std::string left_out : {block + "2.ln_2.bias", model + "text_projection", model + "logit_scale"})
+  for (const std::string& left_out : {block + "2.ln_2.bias", model + "text_projection", model + "logit_scale"})
     CATCH_CHECK(name(left_out) == ":");
   CATCH_CHECK(name(model + "surprise") == "text_encoder:");  // split_single_file refuses it
 }
