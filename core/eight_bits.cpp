@@ -8,12 +8,18 @@
 
 namespace thaw {
 
+namespace {
+
+constexpr double kHalfRange = 127.5;
+
+}  // namespace
+
 at::Tensor from_eight_bits(const at::Tensor& raw) {
-  return raw.to(at::kFloat) / 127.5 - 1.0;
+  return raw.to(at::kFloat) / kHalfRange - 1.0;
 }
 
 at::Tensor to_eight_bits(const at::Tensor& x) {
-  return ((x.detach().to(at::kCPU, at::kFloat) + 1.0) * 127.5).round().clamp(0, 255).to(at::kByte);
+  return ((x.detach().to(at::kCPU, at::kFloat) + 1.0) * kHalfRange).round().clamp(0, 255).to(at::kByte);
 }
 
 std::string png_of_picture(const at::Tensor& pixels_CHW) {

@@ -78,8 +78,8 @@ void Teacher::prepare(const Model& student) {
   if (!open_) throw Error(ExitCode::kBug, "an objective with a teacher was made without a way to open it");
   model_ = open_(path_);
   if (model_->spec.shape != student.spec.shape)
-    throw ConfigError(concat("objective.teacher: ", path_, " makes samples of [", at::IntArrayRef(model_->spec.shape),
-                             "], the student's are [", at::IntArrayRef(student.spec.shape), "]."));
+    throw ConfigError(concat("objective.teacher: ", path_, " makes samples of ", at::IntArrayRef(model_->spec.shape),
+                             ", the student's are ", at::IntArrayRef(student.spec.shape), "."));
   if (model_->spec.num_classes != student.spec.num_classes)
     throw ConfigError(concat("objective.teacher: ", path_, " knows ", model_->spec.num_classes,
                              " classes, the student's data has ", student.spec.num_classes, "."));

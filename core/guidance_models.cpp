@@ -14,8 +14,8 @@ namespace {
 
 void expect_same_shape(const Settings& settings, const Model& model, const GuidedRun& run) {
   if (run.model == nullptr || model.spec.shape == run.model->spec.shape) return;
-  settings.fail("model", concat(settings.text("model"), " works on [", at::IntArrayRef(model.spec.shape),
-                                "], the guided model on [", at::IntArrayRef(run.model->spec.shape), "]."));
+  settings.fail("model", concat(settings.text("model"), " works on ", at::IntArrayRef(model.spec.shape),
+                                ", the guided model on ", at::IntArrayRef(run.model->spec.shape), "."));
 }
 
 // scale D + (1 - scale) D_weak, the formulas too: both are of the same x.

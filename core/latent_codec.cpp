@@ -39,12 +39,12 @@ class LatentCodec : public Codec {
     std::vector<std::int64_t> shape = opened_.codec->encoded_shape(raw_shape);
     if (shape.size() != spec_.factors.size() + 1 || shape[0] != spec_.data_channels)
       throw DataError(concat("codec \"latent\": the autoencoder takes ", spec_.data_channels, " channels and ",
-                             spec_.factors.size(), " dimensions, the data is [", at::IntArrayRef(shape), "]."));
+                             spec_.factors.size(), " dimensions, the data is ", at::IntArrayRef(shape), "."));
     shape[0] = spec_.channels;
     for (std::size_t i = 0; i < spec_.factors.size(); ++i) {
       if (shape[i + 1] % spec_.factors[i] != 0)
-        throw DataError(concat("codec \"latent\": sides must be multiples of ", spec_.factors[i], ", the data is [",
-                               at::IntArrayRef(raw_shape), "]."));
+        throw DataError(concat("codec \"latent\": sides must be multiples of ", spec_.factors[i], ", the data is ",
+                               at::IntArrayRef(raw_shape), "."));
       shape[i + 1] /= spec_.factors[i];
     }
     return shape;

@@ -16,8 +16,8 @@ namespace {
 // Of clips, each frame by itself.
 void expect_pictures(const std::string& name, const std::vector<std::int64_t>& shape) {
   if (shape.size() < 3)
-    throw ConfigError(concat("measurement \"", name, "\": works on [channels, ..., height, width], the data is [",
-                             at::IntArrayRef(shape), "]."));
+    throw ConfigError(concat("measurement \"", name, "\": works on [channels, ..., height, width], the data is ",
+                             at::IntArrayRef(shape), "."));
 }
 
 /// mask x: what is hidden is measured as 0 without noise.
@@ -32,8 +32,8 @@ class Inpainting : public Measurement {
   std::vector<std::int64_t> measured_shape(const std::vector<std::int64_t>& shape) const override {
     if (!mask_.defined()) expect_pictures("inpainting", shape);
     if (mask_.defined() && mask_.sizes().slice(1) != at::IntArrayRef(shape))
-      throw ConfigError(concat("measurement \"inpainting\": mask is ", mask_.sizes(), ", expected [1] of [",
-                               at::IntArrayRef(shape), "]."));
+      throw ConfigError(concat("measurement \"inpainting\": mask is ", mask_.sizes(), ", expected [1] of ",
+                               at::IntArrayRef(shape), "."));
     return shape;
   }
 

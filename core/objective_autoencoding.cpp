@@ -38,8 +38,8 @@ class AutoencodingObjective : public Objective {
     perceptual_.prepare(model, "objective.perceptual");
     if (options_.adversarial_weight == 0) return;
     if (model.spec.shape.size() != 3)
-      throw ConfigError(concat("objective.adversarial_weight: needs samples [channels, height, width], they are [",
-                               at::IntArrayRef(model.spec.shape), "]."));
+      throw ConfigError(concat("objective.adversarial_weight: needs samples [channels, height, width], they are ",
+                               at::IntArrayRef(model.spec.shape), "."));
     discriminator_ = nn::PatchDiscriminator(Scope(parameters_), model.spec.shape[0], options_.width, options_.depth);
     move_weights(parameters_, model.device);
   }

@@ -31,8 +31,8 @@ void PerceptualDistance::prepare(const Model& student, const std::string& option
     throw ConfigError(
         concat(option, ": ", path_, " is no classifier; a distance is taken between a classifier's layers."));
   if (model_->spec.shape != student.spec.shape)
-    throw ConfigError(concat(option, ": ", path_, " sees samples of [", at::IntArrayRef(model_->spec.shape),
-                             "], the model's are [", at::IntArrayRef(student.spec.shape), "]."));
+    throw ConfigError(concat(option, ": ", path_, " sees samples of ", at::IntArrayRef(model_->spec.shape),
+                             ", the model's are ", at::IntArrayRef(student.spec.shape), "."));
   for (auto [name, weight] : model_->backbone->parameters().all()) weight.requires_grad_(false);
 }
 

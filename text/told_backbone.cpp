@@ -61,7 +61,7 @@ void expect_coarse(const Settings& settings, const DataSpec& spec, std::size_t f
   const std::int64_t factor = settings.integer("coarse");
   for (std::size_t i = first; factor > 0 && i < spec.shape.size(); ++i)
     if (spec.shape[i] % factor != 0)
-      settings.fail("coarse", concat(factor, " does not divide samples of [", at::IntArrayRef(spec.shape), "]."));
+      settings.fail("coarse", concat(factor, " does not divide samples of ", at::IntArrayRef(spec.shape), "."));
 }
 
 void CaptionReader::tell(nn::Told& told, const at::Tensor& caption_NB, const at::Tensor& x) const {

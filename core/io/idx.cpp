@@ -112,8 +112,10 @@ fs::path plain_or_gzip(const fs::path& folder, const std::string& name) {
 LabelledIdx read_idx_set(const fs::path& folder, const std::string& split) {
   const std::string stem = split == "train" ? "train" : "t10k";
   const fs::path images = plain_or_gzip(folder, stem + "-images-idx3-ubyte");
+  LabelledIdx set{read_idx_images(images), {}, {images}};
   const fs::path labels = plain_or_gzip(folder, stem + "-labels-idx1-ubyte");
-  LabelledIdx set{read_idx_images(images), read_idx_labels(labels), {images, labels}};
+  set.labels = read_idx_labels(labels);
+  set.files.push_back(labels);
   if (set.labels.shape[0] != set.images.shape[0])
     throw DataError(
         concat(images.string(), ": ", set.images.shape[0], " images, but ", set.labels.shape[0], " labels beside it."));

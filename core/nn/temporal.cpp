@@ -5,6 +5,9 @@
 
 #include <ATen/ATen.h>
 
+#include "core/base/error.h"
+#include "core/base/text.h"
+
 namespace thaw::nn {
 
 at::Tensor rotated_by_position(const at::Tensor& x_TD) {
@@ -17,11 +20,27 @@ at::Tensor rotated_by_position(const at::Tensor& x_TD) {
   return at::cat({halves[0] * c - halves[1] * s, halves[1] * c + halves[0] * s}, -1);
 }
 
+namespace {
+
+// As many as fit whose width is even, which rotations need.
+std::int64_t heads_within(std::int64_t channels, std::int64_t head_width) {
+  if (channels % 2 != 0)
+    throw ConfigError(
+        concat("backbone.width: attention along time needs even numbers of channels, "
+               "got ",
+               channels, "."));
+  std::int64_t heads = std::max<std::int64_t>(1, channels / head_width);
+  while (channels % (2 * heads) != 0) --heads;
+  return heads;
+}
+
+}  // namespace
+
 TemporalAttention::TemporalAttention(const Scope& scope, std::int64_t channels, std::int64_t head_width)
     : norm(scope / "norm", channels, norm_groups(channels)),
       qkv(scope / "qkv", channels, 3 * channels, 1),
       project(scope / "project", channels, channels, 1, 1, 0.0),
-      heads(std::max<std::int64_t>(1, channels / head_width)) {}
+      heads(heads_within(channels, head_width)) {}
 
 at::Tensor TemporalAttention::operator()(const at::Tensor& x_MCHW, std::int64_t frames) const {
   const std::int64_t n = x_MCHW.size(0) / frames, c = x_MCHW.size(1), places = x_MCHW.size(2) * x_MCHW.size(3);

@@ -9,8 +9,8 @@ namespace thaw::nn {
 /// two positions are. x [..., T, D], D even. Su et al. 2021 (RoFormer), eq. 34, with halves for neighbours.
 at::Tensor rotated_by_position(const at::Tensor& x_TD);
 
-/// Self-attention of each place to itself at other times, residual, zero at the start; any number of frames.
-/// Ho et al. 2022 (Video Diffusion Models), section 3, with rotary positions.
+/// Self-attention of each place to itself at other times, residual, zero at the start; any number of frames. Throws
+/// ConfigError for odd numbers of channels. Ho et al. 2022 (Video Diffusion Models), section 3, with rotary positions.
 struct TemporalAttention {
   GroupNorm norm;
   Conv2d qkv, project;

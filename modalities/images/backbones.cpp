@@ -15,8 +15,8 @@ namespace {
 
 void expect_picture(const Settings& settings, const DataSpec& spec, bool must_be_square) {
   if (spec.shape.size() != 3)
-    settings.fail("type", concat("works on pictures [channels, height, width], the data is [",
-                                 at::IntArrayRef(spec.shape), "]."));
+    settings.fail(
+        "type", concat("works on pictures [channels, height, width], the data is ", at::IntArrayRef(spec.shape), "."));
   if (must_be_square && spec.shape[1] != spec.shape[2])
     settings.fail("type", concat("works on square pictures, the data is ", spec.shape[1], " x ", spec.shape[2], "."));
 }

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/caption.h"
+#include "core/eight_bits.h"
 #include "core/math/philox.h"
 #include "modalities/images/list.h"
 #include "modalities/images/scene_picture.h"
@@ -104,8 +105,7 @@ class SceneDigits : public Scenes {
     const std::vector<FoundPatch> patches = find_patches(composed.picture);  // never none: every digit has ink
     const auto nearest = std::ranges::min_element(
         patches, {}, [&](const FoundPatch& patch) { return std::hypot(patch.digit.x - x, patch.digit.y - y); });
-    return {((nearest->ink + 1.0) * 127.5).round().to(at::kByte),
-            {{"label", at::scalar_tensor(composed.scene.digits[0].digit, at::kLong)}}};
+    return {to_eight_bits(nearest->ink), {{"label", at::scalar_tensor(composed.scene.digits[0].digit, at::kLong)}}};
   }
 };
 

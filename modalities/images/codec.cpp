@@ -19,8 +19,8 @@ class UnitRangeCodec : public Codec {
   at::Tensor decode(const at::Tensor& x_NCHW) const override { return to_eight_bits(x_NCHW); }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     if (raw_shape.size() != 3 || (raw_shape[0] != 1 && raw_shape[0] != 3))
-      throw DataError(concat("codec \"unit_range\": expected pictures [1 or 3, height, width], got [",
-                             at::IntArrayRef(raw_shape), "]."));
+      throw DataError(concat("codec \"unit_range\": expected pictures [1 or 3, height, width], got ",
+                             at::IntArrayRef(raw_shape), "."));
     return raw_shape;
   }
 

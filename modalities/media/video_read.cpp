@@ -46,7 +46,7 @@ struct VideoReader::Impl {
   double pixel_aspect = 1.0;
   int coded_width = 0, coded_height = 0;  // of the first frame
   double last_time_s = 0.0;               // of the frame at hand, from the first
-  bool has_frame = false;
+  bool has_frame = false, is_first = true;
 
   explicit Impl(const std::filesystem::path& path) : where(path.string()) {
     silence_libav();
@@ -57,9 +57,13 @@ struct VideoReader::Impl {
 
   /// Opens the file and decodes its first frame.
   void start() {
+    has_frame = false;
     decoder.reset();
+    stream = nullptr;
     open_file();
     open_decoder();
+    describe_rate();
+    is_first = true;
     if (!decode()) throw DataError(concat(where, ": cannot read: a video without frames"));
   }
 
@@ -75,12 +79,31 @@ struct VideoReader::Impl {
     av_dict_free(&options);
     av_check(code, "read it as a video", where);  // which has freed the context
     file.reset(context);
-    av_check(avformat_find_stream_info(context, nullptr), "read its streams", where);
+    probe(*context);
     const int index = av_find_best_stream(context, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
     if (index < 0) throw DataError(concat(where, ": cannot read: there is no video in it"));
     stream = context->streams[index];
     for (unsigned i = 0; i < context->nb_streams; ++i)
       if (static_cast<int>(i) != index) context->streams[i]->discard = AVDISCARD_ALL;
+  }
+
+  /// libav decodes what headers do not say, with decoders of its own: they get the bound too.
+  void probe(AVFormatContext& context) {
+    const auto expect_bounded = [&] {
+      for (unsigned i = 0; i < context.nb_streams; ++i) {
+        const AVCodecParameters& coded = *context.streams[i]->codecpar;
+        if (std::int64_t{coded.width} * coded.height > kMostPixels)
+          throw DataError(concat(where, ": cannot read frames of ", coded.width, "x", coded.height, ": more than ",
+                                 kMostPixels >> 20, " Mi pixels"));
+      }
+    };
+    expect_bounded();
+    std::vector<AVDictionary*> options(std::max(1U, context.nb_streams), nullptr);
+    for (AVDictionary*& of_stream : options) av_dict_set_int(&of_stream, "max_pixels", kMostPixels, 0);
+    const int code = avformat_find_stream_info(&context, options.data());
+    for (AVDictionary*& of_stream : options) av_dict_free(&of_stream);
+    av_check(code, "read its streams", where);
+    expect_bounded();
   }
 
   void open_decoder() {
@@ -109,27 +132,40 @@ struct VideoReader::Impl {
     const ShownSize shown = shown_size(coded_width, coded_height, pixel_aspect, turn);
     info.width = shown.width;
     info.height = shown.height;
-    const AVRational rate = av_guess_frame_rate(file.get(), stream, nullptr);
-    if (rate.num > 0 && rate.den > 0) info.rate = {rate.num, rate.den};
     if (stream->duration > 0)
       info.duration_s = seconds(stream->duration, stream->time_base);
     else if (file->duration > 0)
       info.duration_s = static_cast<double>(file->duration) * kMicro;
-    info.start_s = frame_time();
-    last_time_s = 0.0;
   }
 
-  double frame_time() const {
+  // Of files whose rate varies the mean, not the finest rate that all timestamps fit.
+  void describe_rate() {
+    const AVRational mean = stream->avg_frame_rate;
+    const AVRational rate = mean.num > 0 && mean.den > 0 ? mean : av_guess_frame_rate(file.get(), stream, nullptr);
+    if (rate.num > 0 && rate.den > 0) info.rate = {rate.num, rate.den};
+  }
+
+  /// From the first frame on; streams without timestamps are taken at their rate.
+  void note_time() {
     const std::int64_t ticks = frame->best_effort_timestamp;
-    return ticks == AV_NOPTS_VALUE ? last_time_s + info.start_s : seconds(ticks, stream->time_base);
+    const bool has_ticks = ticks != AV_NOPTS_VALUE;
+    if (is_first) {
+      info.start_s = has_ticks ? seconds(ticks, stream->time_base) : 0.0;
+      last_time_s = 0.0;
+    } else {
+      last_time_s =
+          has_ticks ? seconds(ticks, stream->time_base) - info.start_s : last_time_s + 1.0 / info.rate.per_second();
+    }
+    is_first = false;
   }
 
   /// The next frame into `frame`; false at the end.
   bool decode() {
+    has_frame = false;
     while (true) {
       const int code = avcodec_receive_frame(decoder.get(), frame.get());
       if (code == 0) break;
-      if (code == AVERROR_EOF) return has_frame = false;
+      if (code == AVERROR_EOF) return false;
       if (code != AVERROR(EAGAIN))
         av_check(code, concat("decode it after ", format_short(last_time_s, 4), " s"), where);
       feed();
@@ -139,7 +175,7 @@ struct VideoReader::Impl {
     if (coded_width != 0 && (frame->width != coded_width || frame->height != coded_height))
       throw DataError(concat(where, ": cannot read: frames change from ", coded_width, "x", coded_height, " to ",
                              frame->width, "x", frame->height, " after ", format_short(last_time_s, 4), " s"));
-    last_time_s = frame_time() - info.start_s;
+    note_time();
     return has_frame = true;
   }
 
@@ -161,6 +197,7 @@ struct VideoReader::Impl {
 
   /// So that the next frame decoded is at or before `time_s`.
   void seek(double time_s) {
+    if (!decoder) return start();  // an earlier start failed
     const std::int64_t ticks =
         std::llround((time_s + info.start_s) * stream->time_base.den / std::max(1, stream->time_base.num));
     if (av_seek_frame(file.get(), stream->index, ticks, AVSEEK_FLAG_BACKWARD) >= 0) {

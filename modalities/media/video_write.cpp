@@ -27,11 +27,11 @@ constexpr int kSoundBitsPerChannel = 128000;  // a second
 /// One file under construction: encoders feed it, commit makes it appear.
 class Muxer {
  public:
-  Muxer(const std::filesystem::path& path, const char* format) : where_(path.string()), file_(path) {
+  Muxer(const std::filesystem::path& path, const char* format)
+      : where_(path.string()), file_(path), url_(concat("file:", file_.temporary().string())) {
     silence_libav();
     AVFormatContext* context = nullptr;
-    av_check(avformat_alloc_output_context2(&context, nullptr, format, file_.temporary().c_str()),
-             concat("write ", format), where_);
+    av_check(avformat_alloc_output_context2(&context, nullptr, format, url_.c_str()), concat("write ", format), where_);
     context_.reset(context);
     context_->flags |= AVFMT_FLAG_BITEXACT;
   }
@@ -51,8 +51,7 @@ class Muxer {
     return stream;
   }
   void begin(std::initializer_list<std::pair<const char*, const char*>> options) {
-    const std::string url = concat("file:", file_.temporary().string());
-    if (const int code = avio_open(&context_->pb, url.c_str(), AVIO_FLAG_WRITE); code < 0) throw_cannot_write(code);
+    if (const int code = avio_open(&context_->pb, url_.c_str(), AVIO_FLAG_WRITE); code < 0) throw_cannot_write(code);
     AVDictionary* given = nullptr;
     for (const auto& [key, value] : options) av_dict_set(&given, key, value, 0);
     const int code = avformat_write_header(context_.get(), &given);
@@ -88,6 +87,7 @@ class Muxer {
   };
   std::string where_;
   AtomicFile file_;
+  std::string url_;  // a bare path could be taken for a protocol's
   std::unique_ptr<AVFormatContext, Free> context_;
   AvPtr<AVPacket> packet_ = av_owned(av_packet_alloc(), "video");
 };
@@ -262,9 +262,13 @@ void write_mp4(const std::filesystem::path& path, const Clip& clip, const VideoW
 // GIF counts in hundredths: each frame starts at the hundredth next to its time, so that no error adds up.
 void write_gif(const std::filesystem::path& path, const Clip& clip, const VideoWriting& how) {
   constexpr AVRational kHundredth{1, 100};
+  if (how.rate.per_second() > 100)
+    throw ConfigError(concat(path.string(), ": GIF counts in hundredths of a second: at most 100 frames in one."));
   Muxer muxer(path, "gif");
   const AVCodec* codec = encoder_named({"gif"}, "GIF", path.string());
   auto encoder = picture_encoder(codec, clip, AV_PIX_FMT_PAL8, kHundredth, muxer);
+  // Both compare numbers of colours between frames, which here have palettes of their own.
+  av_opt_set(encoder->priv_data, "gifflags", "-offsetting-transdiff", 0);
   av_check(avcodec_open2(encoder.get(), codec, nullptr), "open the encoder of GIF", muxer.where());
   AVStream* stream = muxer.add_stream(*encoder);
   muxer.begin({{"loop", "0"}});

@@ -12,8 +12,8 @@ namespace {
 
 std::unique_ptr<Backbone> make_unet3d(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   if (spec.shape.size() != 4 || spec.shape[2] != spec.shape[3])
-    settings.fail("type", concat("works on square clips [channels, frames, side, side], the data is [",
-                                 at::IntArrayRef(spec.shape), "]."));
+    settings.fail("type", concat("works on square clips [channels, frames, side, side], the data is ",
+                                 at::IntArrayRef(spec.shape), "."));
   return text::make_told_unet(settings, spec, seed);
 }
 

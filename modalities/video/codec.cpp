@@ -19,28 +19,26 @@ namespace thaw::video {
 namespace {
 
 constexpr std::int64_t kShownFrames = 16;
+#ifdef THAW_HAS_MEDIA
+constexpr const char* kBest = "mp4";
+#else
+constexpr const char* kBest = "png";
+#endif
 
 /// decode(encode(raw)) == raw exactly.
 class ClipCodec : public Codec {
  public:
   explicit ClipCodec(const Settings& settings) : fps_(settings.number("fps")), format_(settings.text("format")) {
-#ifndef THAW_HAS_MEDIA
-    if (format_ != "png") settings.fail("format", concat("this program was built without libav: \"png\" alone."));
-#endif
+    if (format_ == "auto") format_ = kBest;
+    if (format_ == "gif" && fps_ > 100) settings.fail("fps", "GIF shows at most 100 frames a second.");
   }
-  at::Tensor encode(const at::Tensor& raw_NCTHW) const override {
-    return from_eight_bits(raw_NCTHW);
-  }
-  at::Tensor decode(const at::Tensor& x_NCTHW) const override {
-    return to_eight_bits(x_NCTHW);
-  }
-  double bin() const override {
-    return kEightBitsBin;
-  }
+  at::Tensor encode(const at::Tensor& raw_NCTHW) const override { return from_eight_bits(raw_NCTHW); }
+  at::Tensor decode(const at::Tensor& x_NCTHW) const override { return to_eight_bits(x_NCTHW); }
+  double bin() const override { return kEightBitsBin; }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     if (raw_shape.size() != 4 || (raw_shape[0] != 1 && raw_shape[0] != 3))
-      throw DataError(concat("codec \"clip\": expected clips [1 or 3, frames, height, width], got [",
-                             at::IntArrayRef(raw_shape), "]."));
+      throw DataError(concat("codec \"clip\": expected clips [1 or 3, frames, height, width], got ",
+                             at::IntArrayRef(raw_shape), "."));
     return raw_shape;
   }
 
@@ -78,6 +76,8 @@ class ClipCodec : public Codec {
     clip.pixels.assign(pixels, pixels + frames_THWC.numel());
     clip.times_s.resize(static_cast<std::size_t>(frames_THWC.size(0)));
     write_video(path.string() + "." + format_, clip, {.rate = frame_rate(fps_)});
+#else
+    throw ConfigError(concat(path.string(), ".", format_, ": this program was built without libav; codec.format=png."));
 #endif
   }
 
@@ -88,17 +88,17 @@ class ClipCodec : public Codec {
 }  // namespace
 
 void register_codecs(CodecRegistry& registry) {
-#ifdef THAW_HAS_MEDIA
-  const std::string format = "mp4";
-#else
-  const std::string format = "png";
-#endif
   registry.add(
       {{"clip",
         "Clips of 8 bits, scaled to [-1, 1]; written as videos.",
         "",
         {{"fps", 8.0, "frames a second of what is written; 23.976 is 24000/1001", 0.01, 1000},
-         {"format", format, "of what is written; png: a folder of frames", 0, 0, {"mp4", "gif", "webp", "png"}}},
+         {"format",
+          std::string("auto"),
+          "of what is written; png: a folder of frames; auto: mp4, png without libav",
+          0,
+          0,
+          {"auto", "mp4", "gif", "webp", "png"}}},
         {}},
        [](const Settings& settings, const CodecParts&) -> CodecPtr { return std::make_shared<ClipCodec>(settings); }});
 }

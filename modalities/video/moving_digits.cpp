@@ -51,6 +51,8 @@ class MovingDigits : public Dataset {
     std::memcpy(all.data_ptr<std::uint8_t>(), set.images.bytes.data(), set.images.bytes.size());
     digits_ = all;
     labels_ = std::move(set.labels.bytes);
+    if (labels_.empty())
+      throw DataError(concat(settings.text("path"), ": moving_digits needs digits, there are none."));
     if (const auto other = std::ranges::find_if(labels_, [](std::uint8_t label) { return label > 9; });
         other != labels_.end())
       throw DataError(concat(settings.text("path"), ": moving_digits shows the digits 0 to 9, this set has a class ",

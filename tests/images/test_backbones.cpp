@@ -139,7 +139,8 @@ CATCH_TEST_CASE("the second network of a cascade reads the coarser picture and h
     CATCH_CHECK(gap(output, backbone->forward(x, noise, told(-coarse, 0.25))) > 1e-4);
     CATCH_CHECK(gap(output, backbone->forward(x, noise, told(coarse, 0.75))) > 1e-4);
     CATCH_CHECK_THROWS_WITH(backbone->forward(x, noise, label), Catch::Contains("cascade=THIS"));
-    CATCH_CHECK_THROWS_WITH(trained(network + ", coarse: 3}"), Catch::Contains("3 does not divide a picture of 8 x 8"));
+    CATCH_CHECK_THROWS_WITH(trained(network + ", coarse: 3}"),
+                            Catch::Contains("3 does not divide samples of [2, 8, 8]"));
     const auto without = trained(network + "}");
     CATCH_CHECK(without->coarse_factor() == 0);
     CATCH_CHECK(at::equal(without->forward(x, noise, label), without->forward(x, noise, told(coarse, 0.25))));

@@ -228,6 +228,27 @@ CATCH_TEST_CASE("a GIF keeps few colours exactly and many nearly, and its frames
   CATCH_CHECK(std::abs(mean / static_cast<double>(near.pixels.size())) < 3.0);
 }
 
+CATCH_TEST_CASE("a GIF that comes back to its first colours shows them again", "[media][video]") {
+  const Scratch scratch;
+  Clip clip{16, 16, 3};
+  for (const int red : {255, 0, 255})
+    for (int i = 0; i < 16 * 16; ++i)
+      for (const int value : {red, 0, 255 - red}) clip.pixels.push_back(static_cast<std::uint8_t>(value));
+  clip.times_s.resize(3);
+  write_video(scratch / "clip.gif", clip, {.rate = {10, 1}});
+  CATCH_CHECK(VideoReader(scratch / "clip.gif").read_all(10, {}).pixels == clip.pixels);
+}
+
+CATCH_TEST_CASE("folders with a colon are folders", "[media][video]") {
+  const Scratch scratch;
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::create_directories(scratch / "run:2");
+  std::filesystem::current_path(scratch / "");
+  write_video("run:2/clip.mp4", numbered_clip(32, 32, 3), {});
+  std::filesystem::current_path(before);
+  CATCH_CHECK(VideoReader(scratch / "run:2/clip.mp4").read_all(10, {}).frames() == 3);
+}
+
 CATCH_TEST_CASE("a number means the exact rate next to it", "[media][video]") {
   const auto is = [](double number, std::int64_t frames, std::int64_t seconds) {
     const FrameRate rate = frame_rate(number);
