@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/backbone.h"
+#include "core/precision.h"
 #include "core/prompt_checker.h"
 
 namespace thaw {
@@ -57,13 +58,15 @@ class Codec {
 };
 using CodecPtr = std::shared_ptr<const Codec>;
 
-struct Model;
+class Autoencoder;
 
-/// What a codec may open: an autoencoder's model, and the codec between raw data and what it takes.
+/// What a codec may open: an autoencoder, where it computes, and the codec between raw data and what it takes.
 struct OpenedAutoencoder {
-  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Autoencoder> autoencoder;  // null: there is a model, and it is no autoencoder
   CodecPtr codec;
   std::vector<std::filesystem::path> files{};
+  c10::Device device{c10::kCPU};
+  Precision precision = Precision::kFloat32;
 };
 struct CodecParts {
   std::function<OpenedAutoencoder(const std::string& path)> open_autoencoder{};

@@ -10,6 +10,7 @@
 #include "core/latent_codec.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
+#include "experiments/opened_autoencoder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
 #include "experiments/weight_precision.h"
@@ -134,13 +135,9 @@ ModelOpener Experiment::model_opener() const {
 }
 
 CodecParts Experiment::codec_parts() const {
-  const auto open = [catalog = catalog_, device = device_name_,
-                     precision = precision_name_](const std::string& path) -> OpenedAutoencoder {
-    auto loaded = std::make_shared<LoadedModel>(
-        open_model(path, *catalog, {concat("device=", device), concat("precision=", precision)}));
-    return {std::shared_ptr<const Model>(loaded, &loaded->model), loaded->experiment->codec(), model_files(path)};
-  };
-  return {open};
+  return {[catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path) {
+    return open_autoencoder(path, *catalog, device, precision);
+  }};
 }
 
 SecondModelOpener Experiment::guide_opener() const {
@@ -318,12 +315,11 @@ double Experiment::start_scale(std::int64_t steps) const {
 
 DatasetPtr Experiment::encoded_training_data() const {
   InputHashes inputs(user_cache() / "latents" / "inputs.json");
-  const std::string key =
-      concat(version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))),
-             "\n", hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
-             inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))),
-                       codec_->files()),
-             "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
+  const std::string key = concat(
+      version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))), "\n",
+      hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
+      inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))), codec_->files()),
+      "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
   make_folder(user_cache() / "latents");
   inputs.save();
   return encoded_dataset(dataset(), *codec_, user_cache() / "latents" / concat(content_hash(key), ".safetensors"));
