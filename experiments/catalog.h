@@ -10,6 +10,7 @@
 #include "core/math/grid.h"
 #include "core/math/schedule.h"
 #include "core/math/weighting.h"
+#include "core/metrics/metric.h"
 #include "core/objective.h"
 #include "samplers/sampler.h"
 
@@ -28,6 +29,7 @@ struct Catalog {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
+  MetricRegistry metrics{"metric"};
 };
 
 Catalog make_catalog();

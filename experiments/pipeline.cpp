@@ -255,18 +255,11 @@ class Pipeline {
     load_evaluator();
     const Samples samples = read_samples(folder_ / "samples" / "samples.npz");
     nlohmann::json measured = evaluator_->measure(samples.raw, samples.labels, samples.captions);
-    if (measured.contains("prompt_obeyed")) {
-      measured["prompts"]["real"] = evaluator_->real_prompts(samples.raw.size(0))["rows"];
-      measured["prompt_obeyed_ceiling"] = measured["prompts"]["real"][0]["share"];
-    }
-    if (measured.contains("frechet")) {
-      measured["frechet_floor"] = evaluator_->frechet_floor(samples.raw.size(0));
-      measured["frechet_noise"] = evaluator_->frechet_noise(samples.raw.size(0));
-    }
+    measured.update(evaluator_->beside(samples.raw.size(0)), true);
     measured["n"] = samples.raw.size(0);
     for (const auto& [name, value] : measured.items())
       if (value.is_number())
-        std::printf("          %-16s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
+        std::printf("          %-22s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
     merge_metrics(measured);
   }
 

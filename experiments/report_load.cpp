@@ -263,7 +263,7 @@ void load_metrics(const fs::path& path, ReportData& data, MediaReader& media) {
   if (const Json* prompts = find_object(metrics, "prompts", where))
     data.prompts = load_prompts(*prompts, where + ": prompts");
   for (const auto& [key, value] : metrics.items())
-    if (key != "details" && key != "stages" && key != "compare" && key != "prompts") add_facts(key, value, data);
+    if (key != "details" && key != "per_sample" && key != "stages" && key != "compare" && key != "prompts") add_facts(key, value, data);
 }
 
 }  // namespace

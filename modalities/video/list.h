@@ -3,11 +3,13 @@
 
 #include "core/backbone.h"
 #include "core/dataset.h"
+#include "core/metrics/metric.h"
 
 namespace thaw::video {
 
 void register_moving_digits(DatasetRegistry& registry);
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_digit_metrics(MetricRegistry& registry);
 
 }  // namespace thaw::video

@@ -14,7 +14,7 @@
 #include "core/io/idx.h"
 #include "core/math/philox.h"
 #include "modalities/video/list.h"
-#include "modalities/video/trajectory.h"
+#include "modalities/video/moving_digits.h"
 
 namespace thaw::video {
 
@@ -29,7 +29,7 @@ const char* direction_of(const Motion& motion) {
   return kDirections[static_cast<std::size_t>(std::llround(quarters)) % kDirections.size()];
 }
 
-class MovingDigits : public Dataset {
+class MovingDigits : public DigitClips {
  public:
   explicit MovingDigits(const Settings& settings)
       : seed_(static_cast<std::uint64_t>(settings.integer("seed"))),
@@ -59,6 +59,10 @@ class MovingDigits : public Dataset {
                              static_cast<int>(*other), "."));
   }
   std::int64_t size() const override { return size_; }
+  std::int64_t digits() const override { return count_; }
+  std::int64_t digit_side() const override { return digit_side_; }
+  double way() const override { return static_cast<double>(side_ - digit_side_); }
+  double speed() const override { return speed_ * way(); }
   std::int64_t num_classes() const override { return tells_caption_ ? 0 : 10; }
   std::vector<std::filesystem::path> files() const override { return files_; }
 
@@ -67,7 +71,7 @@ class MovingDigits : public Dataset {
     at::Tensor clip = at::zeros({1, frames_, side_, side_}, at::kByte);
     for (const Moving& moving : all) {
       const at::Tensor digit = picture(moving.example);
-      const Trajectory trajectory = trajectory_of(moving.motion, static_cast<double>(side_ - digit_side_), frames_);
+      const Trajectory trajectory = trajectory_of(moving.motion, way(), frames_);
       for (std::int64_t t = 0; t < frames_; ++t) {
         const auto [x, y] = trajectory[static_cast<std::size_t>(t)];
         const at::Tensor under = clip[0][t]

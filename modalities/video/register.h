@@ -3,9 +3,11 @@
 
 #include "core/backbone.h"
 #include "core/dataset.h"
+#include "core/metrics/metric.h"
 
 namespace thaw::video {
 
-void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones);
+void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
+                    MetricRegistry& metrics);
 
 }  // namespace thaw::video

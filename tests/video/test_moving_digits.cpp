@@ -29,7 +29,8 @@ struct Parts {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
-  Parts() { register_video(datasets, codecs, backbones); }
+  MetricRegistry metrics{"metric"};
+  Parts() { register_video(datasets, codecs, backbones, metrics); }
 };
 
 DatasetPtr moving(const std::string& yaml) {
