@@ -3,6 +3,7 @@
 #include "core/analytic.h"
 #include "core/identity_codec.h"
 #include "core/latent_codec.h"
+#include "experiments/published_networks.h"
 #include "modalities/images/register.h"
 #include "modalities/video/register.h"
 
@@ -24,6 +25,7 @@ Catalog make_catalog() {
   register_latent_codec(catalog.codecs);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
   video::register_video(catalog.datasets, catalog.codecs, catalog.backbones);
+  register_published(catalog.backbones, published_denoisers());
   return catalog;
 }
 
