@@ -3,6 +3,7 @@
 #include "core/analytic.h"
 #include "core/identity_codec.h"
 #include "core/latent_codec.h"
+#include "experiments/published_networks.h"
 #include "modalities/images/register.h"
 #include "modalities/video/register.h"
 
@@ -25,6 +26,7 @@ Catalog make_catalog() {
   register_metrics(catalog.metrics);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
   video::register_video(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
+  register_published(catalog.backbones, published_denoisers());
   return catalog;
 }
 
