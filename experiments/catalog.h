@@ -6,7 +6,9 @@
 #include "core/backbone.h"
 #include "core/dataset.h"
 #include "core/denoiser.h"
+#include "core/given.h"
 #include "core/guidance.h"
+#include "core/level_map.h"
 #include "core/math/grid.h"
 #include "core/math/schedule.h"
 #include "core/math/weighting.h"
@@ -28,6 +30,8 @@ struct Catalog {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
+  TaskRegistry tasks{"task"};
+  LevelMapRegistry level_maps{"level map"};
 };
 
 Catalog make_catalog();

@@ -18,9 +18,9 @@ namespace thaw {
 
 namespace {
 
-const std::vector<std::string> kSections{"data_spec",    "dataset",  "codec",    "schedule", "objective",
-                                         "backbone",     "train",    "sampler",  "grid",     "guidance",
-                                         "thresholding", "sampling", "evaluate", "compare",  "report"};
+const std::vector<std::string> kSections{"data_spec", "dataset",  "codec",   "schedule", "objective", "backbone",
+                                         "task",      "train",    "sampler", "grid",     "guidance",  "thresholding",
+                                         "sampling",  "evaluate", "compare", "report"};
 
 }  // namespace
 
@@ -160,6 +160,9 @@ void Experiment::read_sampling() {
   guidance_ = catalog_->guidance.create(guidance, "none", parts, guidance);
   const Config section = config_.section("thresholding");
   thresholding_ = catalog_->thresholdings.create(section, "none");
+  const Config sampling = config_.section("sampling");
+  if (sampling.has("levels")) level_map_ = catalog_->level_maps.create(sampling.section("levels"), "same");
+  read_task();
   if (!scheduler_path_.empty()) read_scheduler(scheduler_path_);
   if (is_denoiser() && !solver_.is_adaptive()) solver_(grid());  // what cannot run on this grid says so now
 }
@@ -180,7 +183,7 @@ void Experiment::read_scheduler(const std::string& path) {
 }
 
 void Experiment::read_evaluation() {
-  const Settings sampling = config_.section("sampling").read(sampling_options(), "section sampling");
+  const Settings sampling = sampling_settings(config_);
   micro_batch_ = sampling.integer("micro_batch");
   path_kind_ = sampling.text("path") == "brownian" ? PathKind::kBrownian : PathKind::kIndependent;
   const Settings evaluate =
@@ -278,6 +281,7 @@ Model Experiment::make_model() const {
   Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
+  if (task_) task_->mask(model.spec.shape, {seed_, Purpose::kTrainCondition, 0, 0, 0});  // too small a sample says so now
   // A published network's weights are of the type that backbone.weights asks for, ours are made as float32.
   const NamedTensors& weights = model.backbone->parameters().all();
   const c10::ScalarType stored = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
@@ -318,12 +322,11 @@ double Experiment::start_scale(std::int64_t steps) const {
 
 DatasetPtr Experiment::encoded_training_data() const {
   InputHashes inputs(user_cache() / "latents" / "inputs.json");
-  const std::string key =
-      concat(version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))),
-             "\n", hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
-             inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))),
-                       codec_->files()),
-             "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
+  const std::string key = concat(
+      version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))), "\n",
+      hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
+      inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))), codec_->files()),
+      "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
   make_folder(user_cache() / "latents");
   inputs.save();
   return encoded_dataset(dataset(), *codec_, user_cache() / "latents" / concat(content_hash(key), ".safetensors"));
@@ -346,6 +349,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.is_encoded = codec_->is_costly() && train_->flag("cache_latents");
   job.dataset = job.is_encoded ? encoded_training_data() : dataset();
   job.codec = codec_;
+  job.task = task_;
   job.seed = seed_;
   job.steps = train_->integer("steps");
   job.batch = train_->integer("batch");
