@@ -42,6 +42,12 @@ class Backbone {
   /// Not 0: forward reads condition["coarse"], the sample at 1 / this of its resolution under noise whose level
   /// condition["coarse_noise"] tells (core/coarse.h).
   virtual std::int64_t coarse_factor() const { return 0; }
+  /// True when forward reads condition["given"], of x's shape and zero where nothing is given, and
+  /// condition["given_mask"] [N, 1, ...], which broadcasts to it and is 1 where it is (core/given.h); both may be
+  /// absent.
+  virtual bool takes_given() const { return false; }
+  /// True when `noise` may be [N, K]: each position of the first dimension behind the channels at its own level.
+  virtual bool takes_parts() const { return false; }
   /// Number of layers that can be perturbed, see Perturbation; 0: none.
   virtual std::int64_t attention_layers() const { return 0; }
   /// What its samples look like, of backbones with the trait "own_shape".

@@ -5,9 +5,18 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
+#include "core/base/text.h"
 #include "core/math/philox.h"
 
 namespace thaw {
+
+std::unique_ptr<SampleAppender> Codec::appender(const std::filesystem::path&, const std::string&, std::int64_t) const {
+  throw ConfigError("codec: this one writes whole samples; none is written part by part.");
+}
+
+at::Tensor Codec::read(const std::filesystem::path& path, const std::vector<std::int64_t>&) const {
+  throw ConfigError(concat("codec: this one reads no files of its own: ", path.string(), "; use .npz."));
+}
 
 Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
   std::vector<at::Tensor> data;

@@ -36,6 +36,15 @@ class Dataset {
 using DatasetPtr = std::shared_ptr<const Dataset>;
 using DatasetRegistry = Registry<DatasetPtr>;
 
+/// A raw sample that is written as it comes, in parts along the first dimension behind the channels. What is there
+/// appears, or is whole, once `finish` was called.
+class SampleAppender {
+ public:
+  virtual ~SampleAppender() = default;
+  virtual void append(const at::Tensor& raw) = 0;  // [C, K, ...]
+  virtual void finish() = 0;
+};
+
 /// Raw data <-> what the network works on. decode(encode(raw)) == raw within the codec's stated tolerance.
 class Codec {
  public:
@@ -55,6 +64,12 @@ class Codec {
   /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.
   virtual void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
                      std::int64_t first) const = 0;
+  /// The same, one sample in parts. Throws ConfigError where samples are written whole alone.
+  virtual std::unique_ptr<SampleAppender> appender(const std::filesystem::path& folder, const std::string& stem,
+                                                   std::int64_t index) const;
+  /// A raw sample of a file or folder of a person's own, brought to `raw_shape` in all but the first dimension behind
+  /// the channels, of which there are at most as many. Throws ConfigError where this codec reads none.
+  virtual at::Tensor read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_shape) const;
 };
 using CodecPtr = std::shared_ptr<const Codec>;
 

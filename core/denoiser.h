@@ -43,6 +43,9 @@ struct Query {
   /// Not empty: x holds the batch once a lane, one lane after the other, each at its own level; `at` is then NaN, so
   /// that whoever does not look here is found out. Conditions repeat from lane to lane.
   std::vector<Level> lanes{};
+  /// Not empty: the positions of a sample along the first dimension behind the channels are at levels of their own;
+  /// sample-major, as many for each sample of x. `at` is then NaN too, and there are no lanes.
+  std::vector<Level> parts{};
   std::optional<double> guidance{};  // the scale that a network with distilled guidance is told
   std::shared_ptr<const Condition> negative{};
   Perturbation perturbed{};

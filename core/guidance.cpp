@@ -6,11 +6,19 @@
 
 #include <ATen/ATen.h>
 
+#include "core/base/error.h"
 #include "core/guidance_parts.h"
 #include "core/kernels/weighted_sum.h"
 #include "core/lanes.h"
 
 namespace thaw {
+
+void expect_one_level(const Query& query) {
+  if (query.parts.empty()) return;
+  throw ConfigError(
+      "guidance: this one looks at one noise level a sample, and here parts of a sample have levels of their own. Use "
+      "\"none\" or \"cfg\".");
+}
 
 double noise_fraction(const Level& level) {
   return std::atan2(level.sigma, level.alpha) * 2 / std::numbers::pi;
@@ -73,6 +81,37 @@ Outputs ask_weighted(const Denoiser& denoiser, const BranchWeights& weights, con
   return {guided};
 }
 
+// Once for each of the weights that parts have; every part takes the answer under its own.
+Outputs ask_parts(const Denoiser& denoiser, const std::function<BranchWeights(const Level&)>& weights, const Latent& x,
+                  const Query& query) {
+  std::vector<BranchWeights> kinds;
+  std::vector<double> kind_of;
+  for (const Level& level : query.parts) {
+    kind_of.push_back(0.0);
+    if (level.is_clean()) continue;  // its estimate is itself, whatever a network says: any answer will do
+    const BranchWeights own = weights(level);
+    auto found = std::find(kinds.begin(), kinds.end(), own);
+    if (found == kinds.end()) found = kinds.insert(kinds.end(), own);
+    kind_of.back() = static_cast<double>(found - kinds.begin());
+  }
+  if (kinds.empty()) kinds.push_back(weights(query.parts.front()));
+  Query asked = query;
+  asked.wanted.affine = asked.wanted.affine && kinds.size() == 1;
+  Outputs result = ask_weighted(denoiser, kinds.front(), x, asked);
+  for (std::size_t k = 1; k < kinds.size(); ++k) {
+    const Outputs other = ask_weighted(denoiser, kinds[k], x, asked);
+    const at::Tensor takes = per_sample(kind_of, x.main()) == static_cast<double>(k);
+    const auto take = [&](Latent& own, const Latent& from) {
+      for (std::size_t s = 0; s < own.streams.size(); ++s)
+        own.streams[s].second = at::where(takes, from.streams[s].second, own.streams[s].second);
+    };
+    take(result.front().data, other.front().data);
+    for (const auto member : {&Estimate::unguided, &Estimate::variance})
+      if (result.front().*member) take(*(result.front().*member), *(other.front().*member));
+  }
+  return result;
+}
+
 // The query of a guidance's own branches, told what the asker wants.
 Query own_query(const Query& query, const Query& asked) {
   Query own = query;
@@ -125,6 +164,7 @@ Guidance weighted_branches(std::function<BranchWeights(const Level&)> weights, Q
   return [=](Denoiser denoiser, const GuidedRun&) -> Denoiser {
     return [=, denoiser = std::move(denoiser)](const Latent& x, const Query& query) {
       const Query own = own_query(query, asked);
+      if (!query.parts.empty()) return ask_parts(denoiser, weights, x, own);
       if (query.lanes.empty()) return ask_weighted(denoiser, weights(query.at), x, own);
       const BranchWeights first = weights(query.lanes.front());
       const bool is_same = std::all_of(query.lanes.begin(), query.lanes.end(),
@@ -140,6 +180,7 @@ Guidance weighted_branches(std::function<BranchWeights(const Level&)> weights, Q
 Denoiser combined_branches(Denoiser denoiser, Combination combination, Query asked) {
   return [=, denoiser = std::move(denoiser), combination = std::move(combination)](const Latent& x,
                                                                                    const Query& query) {
+    expect_one_level(query);
     const Query own = own_query(query, asked);
     if (combination.begin) combination.begin(query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes);
     bool is_same = true;

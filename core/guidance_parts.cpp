@@ -104,6 +104,7 @@ at::Tensor inner_product(const at::Tensor& a, const at::Tensor& b) {
 
 Denoiser by_strength(Denoiser one, const Strength& strength) {
   return [=](const Latent& x, const Query& query) {
+    expect_one_level(query);
     const bool is_same = std::all_of(query.lanes.begin(), query.lanes.end(), [&](const Level& level) {
       return strength.at(level) == strength.at(query.lanes.front());
     });
@@ -122,6 +123,7 @@ at::Tensor gradient(const at::Tensor& scalar, const at::Tensor& leaf) {
 Denoiser shifted_by_gradient(Denoiser denoiser, std::function<bool(const Level&)> acts, GradientShift shift,
                              bool through_denoiser) {
   const Denoiser one = [=, denoiser = std::move(denoiser)](const Latent& x, const Query& query) {
+    expect_one_level(query);
     if (!acts(query.at)) return denoiser(x, query);
     if (x.streams.size() != 1)
       throw ConfigError("guidance: gradients are taken of states of one stream; this one has several.");

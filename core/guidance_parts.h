@@ -77,4 +77,7 @@ std::function<std::shared_ptr<const Model>()> opened_when_needed(const GuidanceP
 /// Throws ConfigError when the samples have no condition: there is nothing to guide towards.
 void expect_condition(const GuidedRun& run, const std::string& guidance);
 
+/// Refuses queries whose parts have levels of their own: ConfigError.
+void expect_one_level(const Query& query);
+
 }  // namespace thaw

@@ -57,6 +57,13 @@ class LatentCodec : public Codec {
              std::int64_t first) const override {
     opened_.codec->write(raw_N, folder, stem, first);
   }
+  std::unique_ptr<SampleAppender> appender(const std::filesystem::path& folder, const std::string& stem,
+                                           std::int64_t index) const override {
+    return opened_.codec->appender(folder, stem, index);
+  }
+  at::Tensor read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_shape) const override {
+    return opened_.codec->read(path, raw_shape);
+  }
 
  private:
   template <class Function>

@@ -41,20 +41,41 @@ double Parameterisation::target_number(const Level& level) const {
   return noise_number(level.is_clean() && is_infinite ? schedule->at(schedule->t_min()) : level);
 }
 
+double Parameterisation::part_number(const Level& level) const {
+  return noise_number(level.is_clean() ? schedule->at(schedule->t_min()) : level);
+}
+
 at::Tensor per_sample(const std::vector<double>& values, const at::Tensor& like) {
   std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim()), 1);
-  shape[0] = static_cast<std::int64_t>(values.size());
+  const auto count = static_cast<std::int64_t>(values.size());
+  shape[0] = count > like.size(0) ? like.size(0) : count;
+  if (count > like.size(0)) shape.at(2) = count / like.size(0);
   return at::tensor(values, at::kDouble).reshape(shape).to(like.device(), like.scalar_type());
 }
 
+namespace {
+
+void expect_parts(const Backbone& backbone, const at::Tensor& x, std::size_t levels) {
+  if (x.dim() < 3 || static_cast<std::int64_t>(levels) != x.size(0) * x.size(2))
+    throw Error(ExitCode::kBug, concat(levels, " levels for samples ", x.sizes()));
+  if (!backbone.takes_parts())
+    throw ConfigError(
+        "backbone: this network takes one noise level a sample, and is asked about a sample whose parts have levels of "
+        "their own. Use a backbone that takes them, such as \"unet3d\".");
+}
+
+}  // namespace
+
 at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition,
                          std::span<const Level> targets) const {
+  const bool is_apart = static_cast<std::int64_t>(levels.size()) != x.size(0);
+  if (is_apart) expect_parts(*backbone, x, levels.size());
   std::vector<double> in, noise;
   for (const Level& level : levels) {
     in.push_back(
         scalings(parameterisation.prediction, level, parameterisation.schedule->path(), parameterisation.sigma_data)
             .in);
-    noise.push_back(parameterisation.noise_number(level));
+    noise.push_back(is_apart ? parameterisation.part_number(level) : parameterisation.noise_number(level));
   }
   at::Tensor scaled = x;
   for (const double value : in)
@@ -63,7 +84,8 @@ at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, con
       break;
     }
   const auto numbers = [&](const std::vector<double>& values) {
-    return at::tensor(values, at::kDouble).to(device, weight_type(precision));
+    const at::Tensor all = at::tensor(values, at::kDouble).to(device, weight_type(precision));
+    return is_apart ? all.reshape({x.size(0), -1}) : all;
   };
   Condition seen = condition;
   if (backbone->takes_target()) {
@@ -72,7 +94,7 @@ at::Tensor Model::output(const at::Tensor& x, std::span<const Level> levels, con
     seen["target"] = numbers(to);
   }
   if (backbone->takes_guidance() && !seen.contains("guidance"))
-    seen["guidance"] = numbers(std::vector<double>(levels.size(), 1.0));
+    seen["guidance"] = at::ones({x.size(0)}, at::TensorOptions(device).dtype(weight_type(precision)));
   return raw_output(scaled, numbers(noise), seen);
 }
 
@@ -94,20 +116,43 @@ Condition Model::unconditional(const Condition& condition) const {
     label->second = at::full_like(label->second, spec.num_classes);
   if (const auto caption = result.find("caption"); caption != result.end())
     caption->second = at::zeros_like(caption->second);
+  for (const char* given : {"given", "given_mask"})
+    if (const auto part = result.find(given); part != result.end()) part->second = at::zeros_like(part->second);
   return result;
 }
+
+namespace {
+
+constexpr Level kAnyLevel{0.8, 0.6};
+
+// Each position by itself: a closed form is asked at one level.
+at::Tensor exact_parts(const Backbone& backbone, const at::Tensor& x, const std::vector<Level>& parts) {
+  at::Tensor data = at::empty_like(x);
+  for (std::int64_t n = 0; n < x.size(0); ++n)
+    for (std::int64_t k = 0; k < x.size(2); ++k) {
+      const Level& level = parts[static_cast<std::size_t>(n * x.size(2) + k)];
+      const at::Tensor state = x.narrow(0, n, 1).narrow(2, k, 1);
+      data.narrow(0, n, 1).narrow(2, k, 1).copy_(level.is_clean() ? state / level.alpha
+                                                                  : backbone.exact_x0(state, level));
+    }
+  return data;
+}
+
+}  // namespace
 
 Denoiser Model::denoiser(Condition condition) const {
   if (backbone->takes_estimate() && !condition.contains("estimate")) return self_conditioned(*this, condition);
   Condition null = unconditional(condition);
   const Denoiser exact = [this](const Latent& x, const Query& query) {
-    return Outputs(query.branches.size(), Latent::of(backbone->exact_x0(x.main(), query.at)));
+    return Outputs(query.branches.size(),
+                   Latent::of(query.parts.empty() ? backbone->exact_x0(x.main(), query.at)
+                                                  : exact_parts(*backbone, x.main(), query.parts)));
   };
   return with_perturbed_branch(
       [=, this, condition = std::move(condition), null = std::move(null)](const Latent& x, const Query& query) {
         const c10::AutoGradMode gradients(query.wanted.gradient);
         const std::vector<Level> lanes = query.lanes.empty() ? std::vector<Level>{query.at} : query.lanes;
-        if (backbone->exact_x0(x.main().narrow(0, 0, 1), lanes.front()).defined())
+        if (backbone->exact_x0(x.main().narrow(0, 0, 1), kAnyLevel).defined())
           return query.lanes.empty() ? exact(x, query) : ask_by_lane(exact, x, query);
         const std::int64_t n = x.batch(), branches = static_cast<std::int64_t>(query.branches.size());
         Condition joined;
@@ -125,28 +170,29 @@ Denoiser Model::denoiser(Condition condition) const {
               at::full({n * branches}, *query.guidance, at::TensorOptions(device).dtype(weight_type(precision)));
         const at::Tensor batch =
             branches == 1 ? x.main() : at::cat(std::vector<at::Tensor>(query.branches.size(), x.main()), 0);
-        std::vector<Level> levels;
-        for (std::int64_t i = 0; i < n * branches; ++i)
-          levels.push_back(lanes[static_cast<std::size_t>(i % n) * lanes.size() / static_cast<std::size_t>(n)]);
+        std::vector<Level> own = query.parts, levels;  // of one branch, of all
+        for (std::int64_t i = 0; query.parts.empty() && i < n; ++i)
+          own.push_back(lanes[static_cast<std::size_t>(i) * lanes.size() / static_cast<std::size_t>(n)]);
+        for (std::int64_t b = 0; b < branches; ++b) levels.insert(levels.end(), own.begin(), own.end());
         const std::vector<Level> targets(query.target ? levels.size() : 0, query.target.value_or(Level{}));
         const at::Tensor f = output(batch, levels, joined, targets).to(x.main().scalar_type());
+        const bool is_one = lanes.size() == 1 && query.parts.empty();
         Outputs outputs;
         for (std::int64_t b = 0; b < branches; ++b)
-          outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), {levels.begin(), levels.begin() + n},
-                                     lanes.size(), query.wanted.affine));
+          outputs.push_back(estimate(x.main(), f.narrow(0, b * n, n), own, is_one, query.wanted.affine));
         return outputs;
       });
 }
 
-Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels,
-                         std::size_t lanes, bool may_be_affine) const {
+Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels, bool is_one,
+                         bool may_be_affine) const {
   std::vector<double> skip, out;
   for (const Level& level : levels) {
     const Scalings k =
         scalings(parameterisation.prediction, level, parameterisation.schedule->path(), parameterisation.sigma_data);
     skip.push_back(k.skip);
     out.push_back(k.out);
-    if (lanes == 1) break;
+    if (is_one) break;
   }
   at::Tensor f = output;
   std::optional<Latent> variance;
@@ -156,7 +202,7 @@ Estimate Model::estimate(const at::Tensor& x, const at::Tensor& output, const st
     variance = Latent::of(halves[1].contiguous());
   }
   Estimate result;
-  if (lanes > 1)
+  if (!is_one)
     result.data = Latent::of(at::addcmul(x * per_sample(skip, x), f, per_sample(out, x)));
   else if (may_be_affine)
     result.affine = Affine{skip[0], {{out[0], Latent::of(f)}}};

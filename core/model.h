@@ -33,6 +33,8 @@ struct Parameterisation {
   std::vector<std::pair<double, double>> told{};
 
   double noise_number(const Level& level) const;
+  /// Of a level that may be clean, which counts as the schedule's cleanest.
+  double part_number(const Level& level) const;
   /// Of where a flow map goes: the clean level counts as the schedule's cleanest where its number is infinite.
   double target_number(const Level& level) const;
 };
@@ -44,7 +46,9 @@ struct Model {
   c10::Device device{c10::kCPU};
   Precision precision = Precision::kFloat32;
 
-  /// The network's raw output F(in x, noise) in float32, each sample at its own level. x [N, ...]. `targets` are where
+  /// The network's raw output F(in x, noise) in float32, each sample at its own level, or with more levels than samples
+  /// each position of the first dimension behind the channels at its own, sample-major (Backbone::takes_parts; the
+  /// clean level is told as the schedule's cleanest). x [N, ...]. `targets` are where
   /// flow maps go, one a sample; none: the levels themselves. Other networks do not see them.
   at::Tensor output(const at::Tensor& x, std::span<const Level> levels, const Condition& condition,
                     std::span<const Level> targets = {}) const;
@@ -62,8 +66,9 @@ struct Model {
   /// A denoiser for one trajectory of samples under `condition`. The model must outlive it.
   Denoiser denoiser(Condition condition) const;
 
-  /// x0 and what else the raw output of x tells, each sample at its own level; with one lane all levels are the first.
-  Estimate estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels, std::size_t lanes,
+  /// x0 and what else the raw output of x tells, each sample (or position) at its own level; with `is_one` all levels
+  /// are the first.
+  Estimate estimate(const at::Tensor& x, const at::Tensor& output, const std::vector<Level>& levels, bool is_one,
                     bool may_be_affine) const;
 };
 
@@ -82,7 +87,9 @@ Denoiser with_perturbed_branch(Denoiser denoiser);
 /// time: they have no last one.
 Denoiser self_conditioned(const Model& model, Condition condition);
 
-/// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device.
+/// One number a sample, shaped [N, 1, ...] to multiply `like` [N, ...], in its type and on its device. With more
+/// numbers than samples: one a position of the first dimension behind the channels, sample-major, shaped [N, 1, K, 1,
+/// ...].
 at::Tensor per_sample(const std::vector<double>& values, const at::Tensor& like);
 
 /// Moves weights to a device and a floating type, in place.

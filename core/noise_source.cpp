@@ -1,5 +1,6 @@
 #include "core/noise_source.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>
@@ -96,6 +97,29 @@ std::vector<at::Tensor> NoiseSource::draw(const Draw& draw, const Latent& like) 
   for (std::size_t s = 0; s < like.streams.size(); ++s)
     result.push_back(
         filled(like.streams[s].second, [&](std::span<float> out, std::size_t n) { fill(out, made, s, n); }));
+  return result;
+}
+
+PartNoise::PartNoise(NoiseSource& whole, Latent like, std::int64_t first, std::int64_t count)
+    : NoiseSource(whole), whole_(whole), like_(std::move(like)), first_(first), count_(count) {}
+
+void PartNoise::fill(std::span<float> out, const Ready& ready, std::size_t stream, std::size_t sample) {
+  const at::Tensor& like = like_.streams[stream].second;
+  const auto size = static_cast<std::size_t>(like.numel() / like.size(0));
+  const auto row = size / static_cast<std::size_t>(like.size(1));  // of a channel
+  const auto position = row / static_cast<std::size_t>(like.size(2));
+  thread_local std::vector<float> all;
+  all.resize(size);
+  whole_.fill(all, ready, stream, sample);
+  const std::size_t count = position * static_cast<std::size_t>(count_);
+  const std::size_t skipped = position * static_cast<std::size_t>(first_);
+  for (std::size_t from = 0, to = 0; to < out.size(); from += row, to += count)
+    std::copy_n(all.data() + from + skipped, count, out.data() + to);
+}
+
+std::vector<at::Tensor> PartNoise::draw(const Draw& draw, const Latent&) {
+  std::vector<at::Tensor> result = whole_.draw(draw, like_);
+  for (at::Tensor& tensor : result) tensor = tensor.narrow(2, first_, count_).contiguous();
   return result;
 }
 

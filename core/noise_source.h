@@ -27,6 +27,7 @@ class NoiseSource {
  public:
   NoiseSource(std::uint64_t seed, std::vector<std::uint64_t> samples, PathKind kind = PathKind::kBrownian)
       : seed_(seed), samples_(std::move(samples)), kind_(kind) {}
+  virtual ~NoiseSource() = default;
 
   std::size_t num_samples() const { return samples_.size(); }
 
@@ -35,18 +36,21 @@ class NoiseSource {
   Latent start(const Latent& like, const Level& level) const;
 
   /// Splits the plan's path draws into intervals; without it kIndependent draws as kBrownian.
-  void begin(const Plan& plan);
+  virtual void begin(const Plan& plan);
 
   /// A draw made ready to be filled in, sample by sample, from several threads at once.
   struct Ready {
     Draw draw;
     std::vector<NoiseBasis::Part> parts{};  // of an independent path draw
   };
-  Ready ready(const Draw& draw, const Latent& like);
-  void fill(std::span<float> out, const Ready& ready, std::size_t stream, std::size_t sample);
+  virtual Ready ready(const Draw& draw, const Latent& like);
+  virtual void fill(std::span<float> out, const Ready& ready, std::size_t stream, std::size_t sample);
 
   /// A whole draw, one tensor a stream of `like`.
-  std::vector<at::Tensor> draw(const Draw& draw, const Latent& like);
+  virtual std::vector<at::Tensor> draw(const Draw& draw, const Latent& like);
+
+ protected:
+  NoiseSource(const NoiseSource&) = default;
 
  private:
   template <class Fill>
@@ -57,6 +61,23 @@ class NoiseSource {
   PathKind kind_;
   std::vector<PathNoise> paths_;  // stream-major
   std::optional<NoiseBasis> basis_;
+};
+
+/// What a run of some positions of a sample (of the first dimension behind the channels) sees of the noise of all: the
+/// noise of a position is the same whoever runs it. Draws the whole and takes the part.
+class PartNoise final : public NoiseSource {
+ public:
+  /// `whole` must outlive it; `like` is of whole samples.
+  PartNoise(NoiseSource& whole, Latent like, std::int64_t first, std::int64_t count);
+  void begin(const Plan& plan) override { whole_.begin(plan); }
+  Ready ready(const Draw& draw, const Latent&) override { return whole_.ready(draw, like_); }
+  void fill(std::span<float> out, const Ready& ready, std::size_t stream, std::size_t sample) override;
+  std::vector<at::Tensor> draw(const Draw& draw, const Latent&) override;
+
+ private:
+  NoiseSource& whole_;
+  Latent like_;
+  std::int64_t first_, count_;
 };
 
 }  // namespace thaw

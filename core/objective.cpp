@@ -9,6 +9,13 @@
 
 namespace thaw {
 
+namespace {
+
+// Between the seeds of a sample's positions; above all that a configuration may name.
+constexpr std::uint64_t kNextPosition = (std::uint64_t{1} << 54) + 1;
+
+}  // namespace
+
 at::Tensor training_noise(const at::Tensor& x0, std::uint64_t seed, std::span<const std::uint64_t> samples,
                           std::uint32_t draw) {
   at::Tensor eps = at::empty(x0.sizes(), at::kFloat);
@@ -29,13 +36,19 @@ at::Tensor noised(const at::Tensor& x0, const at::Tensor& eps, std::span<const L
 }
 
 NoisedBatch noised_batch(const Model& model, const at::Tensor& x0, const Condition& condition,
-                         const LevelSampler& levels, double condition_dropout, const StepContext& context) {
+                         const LevelSampler& levels, double condition_dropout, const StepContext& context,
+                         bool is_apart) {
   NoisedBatch batch;
   std::vector<std::uint8_t> dropped;
   for (std::int64_t n = 0; n < x0.size(0); ++n) {
     const std::int64_t i = context.first_in_batch + n;
     const DrawnLevel drawn = levels->draw(*model.parameterisation.schedule, context, i);
     batch.levels.push_back(drawn.level);
+    for (std::int64_t k = 1; is_apart && k < x0.size(2); ++k) {
+      StepContext own = context;
+      own.seed += static_cast<std::uint64_t>(k) * kNextPosition;
+      batch.levels.push_back(levels(*model.parameterisation.schedule, own, i));
+    }
     batch.importance.push_back(drawn.importance);
     batch.bins.push_back(drawn.bin);
     batch.samples.push_back(context.sample(i));

@@ -64,10 +64,13 @@ struct NoisedBatch {
   at::Tensor eps;       // standard normal, of x0's shape
   Condition condition;  // null where it was dropped
 };
+/// `is_apart`: a level for each position of the first dimension behind the channels, independent of the others,
+/// sample-major. The first ones are those that whole samples would have.
 NoisedBatch noised_batch(const Model& model, const at::Tensor& x0, const Condition& condition,
-                         const LevelSampler& levels, double condition_dropout, const StepContext& context);
+                         const LevelSampler& levels, double condition_dropout, const StepContext& context,
+                         bool is_apart = false);
 
-/// alpha x0 + sigma eps, each sample at its own level.
+/// alpha x0 + sigma eps, each sample, or position (per_sample), at its own level.
 at::Tensor noised(const at::Tensor& x0, const at::Tensor& eps, std::span<const Level> levels);
 /// Standard normals [N, ...] named by `samples`, on x0's device; `draw` tells several of one example apart.
 at::Tensor training_noise(const at::Tensor& x0, std::uint64_t seed, std::span<const std::uint64_t> samples,
@@ -95,6 +98,7 @@ struct DenoisingOptions {
   double vlb_weight = 1e-3;
   double bin = 0.0;  // width of the bins of quantised data, for the last step of the bound
   bool learns_uncertainty = false;
+  bool is_apart = false;  // positions of a sample are at levels of their own (Chen et al. 2024, Diffusion forcing)
 };
 
 /// weight(level) mean (F - F*)^2: denoising score matching in the network's own output.

@@ -64,6 +64,10 @@ void DenoisingObjective::prepare(const Model& model) {
   const Schedule& schedule = *model.parameterisation.schedule;
   levels_->prepare(schedule, model.device);
   if (uncertainty_) uncertainty_->to(model.device);
+  if (options_.is_apart && !model.backbone->takes_parts())
+    throw ConfigError(
+        "objective.levels_of: \"parts\" needs a backbone that takes a level for each part of a sample, such as "
+        "\"unet3d\".");
   if (!options_.learns_variance) {
     levels_(schedule, {}, 0);
     return;
@@ -86,7 +90,8 @@ NamedTensors DenoisingObjective::parameters() const {
 
 at::Tensor DenoisingObjective::loss(const Model& model, const at::Tensor& x0, const Condition& condition,
                                     const StepContext& context) const {
-  NoisedBatch batch = noised_batch(model, x0, condition, levels_, options_.condition_dropout, context);
+  NoisedBatch batch =
+      noised_batch(model, x0, condition, levels_, options_.condition_dropout, context, options_.is_apart);
   if (options_.offset_noise > 0.0) {
     std::vector<std::int64_t> shared = x0.sizes().vec();
     std::fill(shared.begin() + std::min<std::ptrdiff_t>(2, x0.dim()), shared.end(), 1);
@@ -162,8 +167,12 @@ at::Tensor DenoisingObjective::weighted(const Model& model, const Ends& ends, co
   const at::Tensor target = ends.x0 * per_sample(on_x0, ends.x0) + ends.eps * per_sample(on_eps, ends.x0);
   const at::Tensor output = model.output(ends.x, levels, condition);
   const at::Tensor error = prediction_part(model, output) - target;
-  const at::Tensor simple =
-      distance_of(error, options_.distance, options_.huber).flatten(1).mean(1) * on_device(weight, ends.x0);
+  const at::Tensor distance = distance_of(error, options_.distance, options_.huber);
+  const std::int64_t n = ends.x0.size(0);
+  const at::Tensor weight_N = on_device(weight, ends.x0);
+  if (static_cast<std::int64_t>(levels.size()) != n)  // each position by its own weight
+    return (distance.transpose(1, 2).flatten(2).mean(2) * weight_N.reshape({n, -1})).mean(1);
+  const at::Tensor simple = distance.flatten(1).mean(1) * weight_N;
   if (!options_.learns_variance) return simple;
   return simple + options_.vlb_weight * bound_term(model, ends, output, levels);
 }

@@ -1,3 +1,4 @@
+#include "core/base/text.h"
 #include "core/few_step.h"
 #include "core/objective.h"
 
@@ -43,7 +44,13 @@ std::vector<Option> denoising_options() {
        "learned: loss / e^u + u, u(level) learned (Karras et al. 2024, eq. 14)",
        0,
        0,
-       {"none", "learned"}}};
+       {"none", "learned"}},
+      {"levels_of",
+       std::string("samples"),
+       "parts: each position of the first dimension behind the channels is at a level of its own (Chen et al. 2024)",
+       0,
+       0,
+       {"samples", "parts"}}};
   options.insert(options.end(), own.begin(), own.end());
   return options;
 }
@@ -51,6 +58,13 @@ std::vector<Option> denoising_options() {
 ObjectivePtr make_denoising(const Settings& settings, const ObjectiveParts& parts, const Config& section) {
   const std::string& distance = settings.text("distance");
   const bool learns_variance = settings.text("variance") == "learned";
+  const bool is_apart = settings.text("levels_of") == "parts";
+  if (is_apart && (learns_variance || settings.text("uncertainty") == "learned"))
+    settings.fail("levels_of", "parts at levels of their own learn neither a variance nor an uncertainty.");
+  const Config levels = section.section("levels");
+  if (is_apart && parts.level_samplers.find(levels, "uniform").info.has_trait("importance"))
+    settings.fail("levels_of",
+                  concat("\"", levels.type(""), "\" learns from the losses of samples at one level each."));
   const DenoisingOptions options{.condition_dropout = settings.number("condition_dropout"),
                                  .offset_noise = settings.number("offset_noise"),
                                  .input_perturbation = settings.number("input_perturbation"),
@@ -62,10 +76,11 @@ ObjectivePtr make_denoising(const Settings& settings, const ObjectiveParts& part
                                  .learns_variance = learns_variance,
                                  .vlb_weight = settings.number("vlb_weight"),
                                  .bin = settings.number("bin"),
-                                 .learns_uncertainty = settings.text("uncertainty") == "learned"};
+                                 .learns_uncertainty = settings.text("uncertainty") == "learned",
+                                 .is_apart = is_apart};
   return std::make_shared<DenoisingObjective>(
       parts.weightings.create(section.section("weighting"), "uniform"),
-      parts.level_samplers.create(section.section("levels"), learns_variance ? "timesteps" : "uniform"), options);
+      parts.level_samplers.create(levels, learns_variance ? "timesteps" : "uniform"), options);
 }
 
 }  // namespace

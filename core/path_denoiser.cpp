@@ -12,14 +12,14 @@ double rescaling(const Level& asked, const Level& own) {
 
 Denoiser on_path(Denoiser denoiser, const Path& path) {
   return [denoiser = std::move(denoiser), &path](const Latent& x, const Query& query) {
-    const bool has_lanes = !query.lanes.empty();
-    const std::vector<Level> asked = has_lanes ? query.lanes : std::vector<Level>{query.at};
-    const std::int64_t rows = x.batch() / static_cast<std::int64_t>(asked.size());
+    const bool has_lanes = !query.lanes.empty(), has_parts = !query.parts.empty();
+    const std::vector<Level> asked = has_parts ? query.parts : has_lanes ? query.lanes : std::vector<Level>{query.at};
+    const std::int64_t rows = has_parts ? 1 : x.batch() / static_cast<std::int64_t>(asked.size());
     std::vector<Level> own;
     std::vector<double> factors;
     bool is_same = true;
     for (const Level& level : asked) {
-      const Level there = path.at(level.lambda());
+      const Level there = level.is_clean() ? level : path.at(level.lambda());
       const double factor = rescaling(level, there);
       // A table's own levels differ from the path's in the last bits: those are asked as they are.
       const bool is_own = std::abs(factor - 1.0) < 1e-12;
@@ -29,7 +29,9 @@ Denoiser on_path(Denoiser denoiser, const Path& path) {
     }
     if (is_same) return denoiser(x, query);
     Query moved = query;
-    if (has_lanes)
+    if (has_parts)
+      moved.parts = own;
+    else if (has_lanes)
       moved.lanes = own;
     else
       moved.at = own.front();

@@ -5,6 +5,7 @@
 #include "core/base/error.h"
 #include "core/denoiser.h"
 #include "core/lanes.h"
+#include "core/model.h"
 
 namespace thaw {
 namespace {
@@ -42,13 +43,22 @@ Denoiser with_velocity(Denoiser denoiser, const Path& path) {
   const Denoiser one = [denoiser = std::move(denoiser), &path](const Latent& x, const Query& query) {
     Outputs outputs = denoiser(x, query);
     if (!query.wanted.velocity) return outputs;
-    const PathSlope slope = path.slope(query.at);
-    const double on_x = slope.sigma / query.at.sigma;  // eps = (x - alpha D) / sigma
+    std::vector<double> on_x, on_data;
+    for (const Level& level : query.parts.empty() ? std::vector<Level>{query.at} : query.parts) {
+      const PathSlope slope = path.slope(level);
+      // eps = (x - alpha D) / sigma; what is clean does not move.
+      const double share = level.is_clean() ? 0.0 : slope.sigma / level.sigma;
+      on_x.push_back(share);
+      on_data.push_back(level.is_clean() ? 0.0 : slope.alpha - share * level.alpha);
+    }
     for (Estimate& estimate : outputs) {
       estimate.velocity = estimate.data;
-      for (std::size_t s = 0; s < x.streams.size(); ++s)
+      for (std::size_t s = 0; s < x.streams.size(); ++s) {
+        const at::Tensor &state = x.streams[s].second, &data = estimate.data.streams[s].second;
         estimate.velocity->streams[s].second =
-            at::add(x.streams[s].second * on_x, estimate.data.streams[s].second, slope.alpha - on_x * query.at.alpha);
+            query.parts.empty() ? at::add(state * on_x[0], data, on_data[0])
+                                : state * per_sample(on_x, state) + data * per_sample(on_data, state);
+      }
     }
     return outputs;
   };

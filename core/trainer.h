@@ -8,6 +8,7 @@
 
 #include "core/base/config.h"
 #include "core/dataset.h"
+#include "core/given.h"
 #include "core/low_rank.h"
 #include "core/model.h"
 #include "core/objective.h"
@@ -24,6 +25,7 @@ struct TrainJob {
   DatasetPtr dataset;
   DatasetPtr held_out;  // may be null: no validation loss
   CodecPtr codec;
+  TaskPtr task{};           // what part of each example is given
   bool is_encoded = false;  // the dataset's data is what the codec would make of it; held_out's is raw
   std::uint64_t seed = 0;
   std::int64_t steps = 0, batch = 1, micro_batch = 0;
@@ -34,7 +36,7 @@ struct TrainJob {
   std::int64_t snapshot_every = 0;                  // of the power-function averages, for `thaw ema`
   std::string on_not_finite = "abort";
   std::shared_ptr<LowRankWeights> low_rank{};  // of the model's weights; null: they train themselves
-  std::filesystem::path folder;  // the run folder
+  std::filesystem::path folder;                // the run folder
   std::string config_hash;
   /// Called with EMA weights in place; writes the preview and returns its path relative to the run folder.
   std::function<std::string(std::int64_t step)> preview{};

@@ -24,8 +24,11 @@ Catalog make_catalog() {
   register_identity_codec(catalog.codecs);
   register_latent_codec(catalog.codecs);
   register_metrics(catalog.metrics);
+  register_tasks(catalog.tasks);
+  register_level_maps(catalog.level_maps);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
   video::register_video(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
+  video::register_tasks(catalog.tasks);
   register_published(catalog.backbones, published_denoisers());
   return catalog;
 }
@@ -42,12 +45,20 @@ Kind kind_of(std::string plural, const R& registry) {
 }  // namespace
 
 std::vector<Kind> kinds(const Catalog& catalog) {
-  return {kind_of("backbones", catalog.backbones),       kind_of("codecs", catalog.codecs),
-          kind_of("datasets", catalog.datasets),         kind_of("grids", catalog.grids),
-          kind_of("guidance", catalog.guidance),         kind_of("level_samplers", catalog.level_samplers),
-          kind_of("measurements", catalog.measurements), kind_of("metrics", catalog.metrics),
-          kind_of("objectives", catalog.objectives),     kind_of("samplers", catalog.samplers),
-          kind_of("schedules", catalog.schedules),       kind_of("thresholdings", catalog.thresholdings),
+  return {kind_of("backbones", catalog.backbones),
+          kind_of("codecs", catalog.codecs),
+          kind_of("datasets", catalog.datasets),
+          kind_of("grids", catalog.grids),
+          kind_of("guidance", catalog.guidance),
+          kind_of("level_maps", catalog.level_maps),
+          kind_of("level_samplers", catalog.level_samplers),
+          kind_of("measurements", catalog.measurements),
+          kind_of("metrics", catalog.metrics),
+          kind_of("objectives", catalog.objectives),
+          kind_of("samplers", catalog.samplers),
+          kind_of("schedules", catalog.schedules),
+          kind_of("tasks", catalog.tasks),
+          kind_of("thresholdings", catalog.thresholdings),
           kind_of("weightings", catalog.weightings)};
 }
 

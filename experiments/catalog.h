@@ -6,7 +6,9 @@
 #include "core/backbone.h"
 #include "core/dataset.h"
 #include "core/denoiser.h"
+#include "core/given.h"
 #include "core/guidance.h"
+#include "core/level_map.h"
 #include "core/math/grid.h"
 #include "core/math/schedule.h"
 #include "core/math/weighting.h"
@@ -30,6 +32,8 @@ struct Catalog {
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
   MetricRegistry metrics{"metric"};
+  TaskRegistry tasks{"task"};
+  LevelMapRegistry level_maps{"level map"};
 };
 
 Catalog make_catalog();

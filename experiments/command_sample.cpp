@@ -4,17 +4,21 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/progress.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
 #include "experiments/command_pipeline.h"
+#include "experiments/giving.h"
 #include "experiments/model_folder.h"
 #include "experiments/pipeline.h"
+#include "experiments/rollout.h"
 #include "experiments/sampling.h"
 
 namespace thaw {
@@ -113,6 +117,45 @@ void expect_suffix(const fs::path& out) {
       concat("command line: out: \"", suffix, "\" is not written; use .png, .npz, .safetensors or a folder."));
 }
 
+/// frames=, window=, overlap=; 0 where nothing is said.
+Rollout take_rollout(CommandLine& line) {
+  const Rollout lengths{take_integer(line, "frames", 0, 1), take_integer(line, "window", 0, 2),
+                        take_integer(line, "overlap", 0, 1)};
+  if (lengths.length == 0 && (lengths.window > 0 || lengths.overlap > 0))
+    throw ConfigError("command line: window and overlap are of samples of many windows: say frames=64.");
+  return lengths;
+}
+
+/// What was not said: a window as long as the model's samples, half of which the next one is given.
+Rollout completed(Rollout lengths, const Model& model) {
+  if (lengths.window == 0) lengths.window = model.spec.shape.at(1);
+  if (lengths.overlap == 0) lengths.overlap = lengths.window / 2;
+  return lengths;
+}
+
+/// Each sample in a file or folder of its own that grows with its windows.
+void write_rollout(const Experiment& experiment, const Model& model, const SampleRequest& request,
+                   const Rollout& rollout, const fs::path& out) {
+  if (!out.extension().empty())
+    throw ConfigError(concat("command line: out: ", out.string(),
+                             ": samples of many windows are written as they come, into a folder: out=FOLDER."));
+  const auto n = static_cast<std::int64_t>(request.samples.size());
+  Progress progress("sample", n * rollout.length);
+  std::map<std::int64_t, std::unique_ptr<SampleAppender>> open;
+  std::int64_t done = 0;
+  roll_out(model, request, rollout, [&](std::int64_t first, const at::Tensor& x) {
+    if (!open.contains(first)) {
+      for (auto& [index, appender] : open) appender->finish();
+      open.clear();
+      for (std::int64_t i = first; i < first + x.size(0); ++i) open[i] = experiment.codec()->appender(out, "sample", i);
+    }
+    const at::Tensor raw = experiment.codec()->decode(x);
+    for (std::int64_t i = 0; i < raw.size(0); ++i) open.at(first + i)->append(raw[i]);
+    progress.update(done += x.size(0) * x.size(2));
+  });
+  for (auto& [index, appender] : open) appender->finish();
+}
+
 void write_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                    const fs::path& out) {
   if (out.extension() == ".npz") return save_samples(experiment, model, request, out);
@@ -187,6 +230,8 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   const std::string between = take_setting(line, "between");
   const EditSettings edit = take_edit(line);
   const Cascade cascade = take_cascade(line);
+  const fs::path given = take_setting(line, "given");
+  const Rollout lengths = take_rollout(line);
   const std::int64_t asked = take_integer(line, "n", 0, 1), label = take_integer(line, "label", -1, 0);
   const std::string prompt = take_setting(line, "prompt");
   if (const std::string negative = take_setting(line, "negative"); !negative.empty())
@@ -199,11 +244,8 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   if (noise.defined() && asked > 0 && asked != noise.size(0))
     throw ConfigError(concat("command line: n: ", asked, ", but ", noise_path.string(), " holds noise for ",
                              noise.size(0), " samples."));
-  SampleRequest request = make_request(experiment,
-                                       noise.defined() ? noise.size(0)
-                                       : asked > 0     ? asked
-                                                       : 16,
-                                       label, 0, prompt);
+  const std::int64_t n = noise.defined() ? noise.size(0) : asked > 0 ? asked : 16;
+  SampleRequest request = make_request(experiment, n, label, 0, prompt, given.empty());
   request.progress = "sample";
   request.noise = noise;
   if (!between.empty()) {
@@ -213,9 +255,14 @@ int command_sample(CommandLine line, const Catalog& catalog) {
     std::fill(request.samples.begin(), request.samples.end(), request.samples.front());  // one path for all
   }
   apply_edit(edit, loaded, request);
+  if (!given.empty()) give_file(given, loaded, request);
   Trace trace;
   if (!trace_path.empty()) request.trace = &trace;
-  if (cascade.path.empty()) {
+  if (lengths.length > 0) {
+    if (!cascade.path.empty()) throw ConfigError("command line: frames: a cascade is not rolled out.");
+    expect_can_be_given(experiment, loaded.model);
+    write_rollout(experiment, loaded.model, request, completed(lengths, loaded.model), out);
+  } else if (cascade.path.empty()) {
     write_samples(experiment, loaded.model, request, out);
   } else {
     const LoadedModel second = open_second(cascade, loaded, catalog);

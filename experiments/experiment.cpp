@@ -19,9 +19,9 @@ namespace thaw {
 
 namespace {
 
-const std::vector<std::string> kSections{"data_spec",    "dataset",  "codec",    "schedule", "objective",
-                                         "backbone",     "train",    "sampler",  "grid",     "guidance",
-                                         "thresholding", "sampling", "evaluate", "compare",  "report"};
+const std::vector<std::string> kSections{"data_spec", "dataset",  "codec",   "schedule", "objective", "backbone",
+                                         "task",      "train",    "sampler", "grid",     "guidance",  "thresholding",
+                                         "sampling",  "evaluate", "compare", "report"};
 
 }  // namespace
 
@@ -157,6 +157,9 @@ void Experiment::read_sampling() {
   guidance_ = catalog_->guidance.create(guidance, "none", parts, guidance);
   const Config section = config_.section("thresholding");
   thresholding_ = catalog_->thresholdings.create(section, "none");
+  const Config sampling = config_.section("sampling");
+  if (sampling.has("levels")) level_map_ = catalog_->level_maps.create(sampling.section("levels"), "same");
+  read_task();
   if (!scheduler_path_.empty()) read_scheduler(scheduler_path_);
   if (is_denoiser() && !solver_.is_adaptive()) solver_(grid());  // what cannot run on this grid says so now
 }
@@ -177,7 +180,7 @@ void Experiment::read_scheduler(const std::string& path) {
 }
 
 void Experiment::read_evaluation() {
-  const Settings sampling = config_.section("sampling").read(sampling_options(), "section sampling");
+  const Settings sampling = sampling_settings(config_);
   micro_batch_ = sampling.integer("micro_batch");
   path_kind_ = sampling.text("path") == "brownian" ? PathKind::kBrownian : PathKind::kIndependent;
   const Settings evaluate =
@@ -269,6 +272,7 @@ Model Experiment::make_model() const {
   Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
+  if (task_) task_->mask(model.spec.shape, {seed_, Purpose::kTrainCondition, 0, 0, 0});  // too small a sample says so now
   // A published network's weights are of the type that backbone.weights asks for, ours are made as float32.
   const NamedTensors& weights = model.backbone->parameters().all();
   const c10::ScalarType stored = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
@@ -356,6 +360,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.is_encoded = codec_->is_costly() && train_->flag("cache_latents");
   job.dataset = job.is_encoded ? encoded_training_data() : dataset();
   job.codec = codec_;
+  job.task = task_;
   job.seed = seed_;
   job.steps = train_->integer("steps");
   job.batch = train_->integer("batch");

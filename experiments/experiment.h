@@ -55,6 +55,10 @@ class Experiment {
   ObjectivePtr objective() const { return objective_; }
   Guidance guidance() const { return guidance_; }
   Thresholding thresholding() const { return thresholding_; }  // empty for none
+  TaskPtr task() const { return task_; }                       // null: nothing is given
+  LevelMap level_map() const { return level_map_; }            // empty: one level a sample
+  /// A network is told a given part by its level alone, having been trained at levels of parts (levels_of: parts).
+  bool tells_given_by_level() const;
   /// A published scheduler configuration in place of schedule, grid, sampler and thresholding; null without one.
   const ImportedScheduler* scheduler() const { return scheduler_ ? &*scheduler_ : nullptr; }
 
@@ -89,6 +93,7 @@ class Experiment {
   void read_top();
   void read_components();
   void read_sampling();
+  void read_task();
   void read_scheduler(const std::string& path);
   void read_evaluation();
   std::vector<std::string> expand_samplers(const Settings& compare) const;
@@ -104,6 +109,8 @@ class Experiment {
   CodecPtr codec_;
   Guidance guidance_;
   Thresholding thresholding_;
+  TaskPtr task_;
+  LevelMap level_map_;
   Solver solver_;
   std::optional<ImportedScheduler> scheduler_;
   std::string scheduler_path_;

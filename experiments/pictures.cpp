@@ -71,6 +71,7 @@ void add_forward(const Experiment& experiment, PictureWriter& pictures) {
 void add_reverse(const Experiment& experiment, const Model& model, PictureWriter& pictures) {
   SampleRequest request = make_request(experiment, kShown);
   request.micro_batch = kShown;
+  request.level_map = {};  // states at one level are shown
   const auto shown = [&](const at::Tensor& x, const Level& level) {
     const double scale = std::max(1.0, std::hypot(level.alpha, level.sigma));
     return experiment.codec()->decode(x.narrow(0, 0, kShown) / scale);

@@ -32,8 +32,8 @@ namespace {
 constexpr std::uint64_t kMaxRecordBytes = std::uint64_t{64} << 20;
 constexpr int kMaxRecordDepth = 16;
 
-const std::vector<std::string> kTrainSections{"seed",      "precision", "dataset", "codec",    "schedule",
-                                              "objective", "backbone",  "train",   "data_spec"};
+const std::vector<std::string> kTrainSections{"seed",      "precision", "dataset", "codec", "schedule",
+                                              "objective", "backbone",  "task",    "train", "data_spec"};
 const std::vector<std::string> kSampleSections{"sampler", "grid", "guidance", "sampling", "evaluate"};
 
 nlohmann::json read_record(const fs::path& path) {
@@ -214,7 +214,8 @@ class Pipeline {
   void start_from(const std::string& init) {
     const std::vector<fs::path> files = model_files(init);
     if (files.empty()) throw DataError(concat("train.init: ", init, " is no model directory and no finished run."));
-    const NamedTensors values = load_tensors(files.front().parent_path()).tensors;
+    NamedTensors values = load_tensors(files.front().parent_path()).tensors;
+    if (model_.backbone->takes_given()) add_given_channels(values);
     NamedTensors targets;
     for (const auto& [name, tensor] : model_.backbone->parameters().all()) {
       const bool is_there = std::any_of(values.begin(), values.end(), [&](const auto& v) { return v.first == name; });
@@ -222,6 +223,20 @@ class Pipeline {
         targets.emplace_back(name, tensor);
     }
     assign(targets, values, init);
+  }
+
+  // The channels of a given part are the last of the input: their weights start at zero.
+  void add_given_channels(NamedTensors& values) const {
+    const std::int64_t added = model_.spec.shape[0] + 1;
+    for (auto& [name, value] : values)
+      for (const auto& [own, target] : model_.backbone->parameters().all()) {
+        if (own != name || value.dim() < 3 || value.dim() != target.dim()) continue;
+        std::vector<std::int64_t> shape = value.sizes().vec();
+        shape[1] += added;
+        if (target.sizes() != at::IntArrayRef(shape)) continue;
+        shape[1] = added;
+        value = at::cat({value, at::zeros(shape, value.options())}, 1);
+      }
   }
 
   // EMA weights of the last checkpoint: the model everything after training works with.

@@ -51,7 +51,8 @@ std::string request_key(const Experiment& experiment, const Model& model, const 
   for (const std::string& caption : request.captions) text += caption + "\n";
   const Editing& editing = request.editing;
   text += concat(request.grid.size(), " ", editing.starts_from_known, " ", editing.noise_share, "\n");
-  for (const at::Tensor& given : {request.noise, request.coarse, editing.known, editing.mask})
+  for (const at::Tensor& given :
+       {request.noise, request.coarse, editing.known, editing.mask, request.given.data, request.given.mask})
     text += concat(given.defined() ? hash_of_tensor(given) : "none", "\n");
   return content_hash(text + hash_of_weights(model));
 }
@@ -61,7 +62,8 @@ SampleRequest rest_of(SampleRequest request, std::int64_t first) {
   request.samples.erase(request.samples.begin(), request.samples.begin() + first);
   if (!request.labels.empty()) request.labels.erase(request.labels.begin(), request.labels.begin() + first);
   if (!request.captions.empty()) request.captions.erase(request.captions.begin(), request.captions.begin() + first);
-  for (at::Tensor* given : {&request.noise, &request.coarse, &request.editing.known, &request.editing.mask})
+  for (at::Tensor* given : {&request.noise, &request.coarse, &request.editing.known, &request.editing.mask,
+                            &request.given.data, &request.given.mask})
     if (given->defined() && given->size(0) > 1)  // one row serves all samples
       *given = given->slice(0, std::min(first, given->size(0) - 1));
   return request;

@@ -76,6 +76,11 @@ class MicroBatch {
       condition["caption"] = at::stack(captions).to(model.device);
     }
     if (request.coarse.defined()) tell_coarse_part(condition, model.device);
+    if (request.given.data.defined()) {
+      given_ = {own_rows(request.given.data), own_rows(request.given.mask)};
+      is_told_given_ = model.backbone->takes_given();
+      if (is_told_given_) tell_given(condition, given_.data.to(model.device), given_.mask);
+    }
     for (const auto& [name, rows] : request.condition) condition[name] = own_rows(rows).to(model.device);
     Condition null = condition;
     for (const auto& [name, rows] : request.null) null[name] = own_rows(rows).to(model.device);
@@ -86,6 +91,7 @@ class MicroBatch {
     denoiser_ = with_guidance(std::move(asked), request.guidance, run);
     denoiser_ = on_path(std::move(denoiser_), own_path);
     denoiser_ = with_thresholding(std::move(denoiser_), request.thresholding);
+    if (given_.data.defined()) denoiser_ = with_given_part(std::move(denoiser_), given_, !is_told_given_);
     denoiser_ = with_velocity(std::move(denoiser_), *request.grid.path);
   }
 
@@ -94,6 +100,7 @@ class MicroBatch {
         request_.solver.is_adaptive() ? std::nullopt : std::optional(request_.solver(request_.grid));
     const Level begin = plan ? plan->start : request_.grid.front();
     Latent start = start_state(request_, begin, like, noise_, first_);
+    if (request_.level_map) return run_apart(plan, start);
     Trace* const trace = request_.trace;
     if (trace != nullptr) {
       trace->begin(start, count);
@@ -112,11 +119,31 @@ class MicroBatch {
       part.end = plan ? plan->end : request_.grid.back();
       watch.hook = keep_known(std::move(part), noise_);
     }
-    if (plan) return {run_plan(*plan, denoiser_, std::move(start), noise_, watch), plan->evaluations()};
-    return run_method(request_.solver.method(request_.grid), denoiser_, std::move(start), noise_, watch);
+    if (plan) return kept({run_plan(*plan, denoiser_, std::move(start), noise_, watch), plan->evaluations()});
+    return kept(run_method(request_.solver.method(request_.grid), denoiser_, std::move(start), noise_, watch));
   }
 
  private:
+  MethodRun kept(MethodRun run) const {
+    if (given_.data.defined()) run.x = Latent::of(keep_given(run.x.main(), given_));
+    return run;
+  }
+  MethodRun run_apart(const std::optional<Plan>& plan, const Latent& start) {
+    if (!plan)
+      throw ConfigError(concat("sampling.levels: sampler \"", request_.solver.name(),
+                               "\" chooses its steps for a whole sample. Use one on a fixed grid."));
+    if (request_.trace != nullptr || request_.editing.mask.defined())
+      throw ConfigError(concat("sampling.levels: ", request_.trace != nullptr ? "trace=" : "mask=",
+                               " needs a state at one level. Use sampling.levels=same."));
+    if (!given_.data.defined() || is_told_given_)
+      return kept(run_plan_apart(*plan, denoiser_, start, noise_, request_.level_map));
+    // Told by its level alone, a given part is what it is from the beginning.
+    const at::Tensor is_given = (given_.mask > 0.5).flatten(1).all(0);
+    std::vector<bool> is_settled;
+    for (std::int64_t k = 0; k < is_given.size(0); ++k) is_settled.push_back(is_given[k].item<bool>());
+    const Latent known = Latent::of(keep_given(start.main(), given_));
+    return kept(run_plan_apart(*plan, denoiser_, known, noise_, request_.level_map, is_settled));
+  }
   at::Tensor own_rows(const at::Tensor& rows) const { return rows_of(rows, first_, request_.micro_batch, rows); }
   at::Tensor unit_noise(const Latent& like) const {
     constexpr Level kUnit{0.0, 1.0};
@@ -145,6 +172,8 @@ class MicroBatch {
   const SampleRequest& request_;
   std::int64_t first_;
   NoiseSource noise_;
+  GivenPart given_{};
+  bool is_told_given_ = false;  // by channels; else by its level
   Denoiser denoiser_;
 };
 
@@ -155,6 +184,7 @@ void sample(const Model& model, const SampleRequest& request, const SampleSink& 
   std::optional<Progress> progress;
   if (!request.progress.empty()) progress.emplace(request.progress, n);
   std::vector<std::int64_t> shape = model.spec.shape;
+  if (request.positions > 0) shape.at(1) = request.positions;
   shape.insert(shape.begin(), request.micro_batch);
   const Latent like =
       Latent::of(at::empty(shape, at::TensorOptions(model.device).dtype(request.is_double ? at::kDouble : at::kFloat)));
@@ -187,12 +217,28 @@ std::vector<std::string> held_out_captions(const Experiment& experiment, std::in
   return captions;
 }
 
+Batch first_examples(const Dataset& data, std::int64_t n) {
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 0; i < n; ++i) indices.push_back(i % data.size());
+  return gather(data, indices);
+}
+
 at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
   const DatasetPtr data = experiment.held_out();
   if (!data) throw ConfigError("dataset: has no split \"test\" whose examples a second network could be told.");
-  std::vector<std::int64_t> indices;
-  for (std::int64_t i = 0; i < n; ++i) indices.push_back(i % data->size());
-  return experiment.codec()->encode(gather(*data, indices).data);
+  return experiment.codec()->encode(first_examples(*data, n).data);
+}
+
+// Of the examples [0, n), with their own labels.
+void give_examples(const Experiment& experiment, SampleRequest& request, bool takes_labels) {
+  const auto n = static_cast<std::int64_t>(request.samples.size());
+  const DatasetPtr held_out = experiment.held_out();
+  const Batch examples = first_examples(held_out ? *held_out : *experiment.dataset(), n);
+  request.given.data = experiment.codec()->encode(examples.data);
+  request.given.mask = task_masks(*experiment.task(), experiment.data_spec().shape, request.seed, request.samples);
+  if (!takes_labels) return;
+  const at::Tensor labels = examples.condition.at("label");
+  for (std::int64_t i = 0; i < n; ++i) request.labels[static_cast<std::size_t>(i)] = labels[i].item<std::int64_t>();
 }
 
 }  // namespace
@@ -209,6 +255,10 @@ const std::vector<Option>& sampling_options() {
        {"brownian", "independent"}},
       {"coarse_noise", 0.1, "share of noise on what the second network of a cascade is told", 0.0, 1.0}};
   return options;
+}
+
+Settings sampling_settings(const Config& config) {
+  return config.section("sampling").read(sampling_options(), "section sampling", std::vector<std::string>{"levels"});
 }
 
 std::int64_t coarse_factor(const Experiment& experiment) {
@@ -231,14 +281,14 @@ SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::u
   request.micro_batch = experiment.micro_batch();
   request.path_kind = experiment.path_kind();
   request.is_double = experiment.is_double();
-  request.coarse_noise =
-      experiment.config().section("sampling").read(sampling_options(), "section sampling").number("coarse_noise");
+  request.coarse_noise = sampling_settings(experiment.config()).number("coarse_noise");
+  request.level_map = experiment.level_map();
   for (std::int64_t i = 0; i < n; ++i) request.samples.push_back(first_sample + static_cast<std::uint64_t>(i));
   return request;
 }
 
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label, std::uint64_t first_sample,
-                           const std::string& prompt) {
+                           const std::string& prompt, bool gives_examples) {
   SampleRequest request = plain_request(experiment, n, first_sample);
   const std::int64_t classes = experiment.data_spec().num_classes;
   if (label >= classes && label >= 0)
@@ -252,6 +302,7 @@ SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::in
                                       : std::vector<std::string>(static_cast<std::size_t>(n), prompt);
   if (coarse_factor(experiment) > 0 && prompt.empty())
     request.coarse = coarse_of(held_out_examples(experiment, n), coarse_factor(experiment));
+  if (experiment.task() && gives_examples) give_examples(experiment, request, classes > 0 && label < 0);
   return request;
 }
 

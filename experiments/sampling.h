@@ -4,7 +4,9 @@
 #include <functional>
 
 #include "core/executor.h"
+#include "core/given.h"
 #include "core/guidance.h"
+#include "core/level_map.h"
 #include "experiments/editing.h"
 #include "experiments/experiment.h"
 #include "experiments/trace.h"
@@ -29,6 +31,9 @@ struct SampleRequest {
   at::Tensor coarse{};        // encoded [N, ...], what the second network of a cascade is told; undefined: nothing
   double coarse_noise = 0.0;  // share of noise on it
   Editing editing{};
+  GivenPart given{};           // a row a sample, or one for all
+  LevelMap level_map{};        // empty: one level a sample
+  std::int64_t positions = 0;  // of the first dimension behind the channels; 0: the model's own
   Trace* trace = nullptr;
   std::string progress{};  // name of a progress line, empty for none
 };
@@ -48,6 +53,7 @@ at::Tensor sample_all(const Model& model, const SampleRequest& request);
 
 /// Of the section "sampling".
 const std::vector<Option>& sampling_options();
+Settings sampling_settings(const Config& config);
 
 /// Of the experiment's backbone that is told samples at 1 / this of their resolution; 0: is told none.
 std::int64_t coarse_factor(const Experiment& experiment);
@@ -57,8 +63,9 @@ SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::u
 
 /// A plain request with what is asked for: labels go round the classes unless `label` >= 0,
 /// captions, and what the second network of a cascade is told, are those of the held-out examples unless there is a
-/// prompt.
+/// prompt. With a task and `gives_examples`, the given part is that of the held-out examples (of the training ones
+/// where none are held out), and so are labels.
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label = -1,
-                           std::uint64_t first_sample = 0, const std::string& prompt = "");
+                           std::uint64_t first_sample = 0, const std::string& prompt = "", bool gives_examples = true);
 
 }  // namespace thaw

@@ -39,6 +39,9 @@ std::vector<Option> with_told_options(std::vector<Option> options) {
       {"coarse", std::int64_t{0},
        "is told the sample at 1 / this of its sides, as further channels: the second network of a cascade; 0: nothing",
        0, 64},
+      {"given", false,
+       "is told what part of a sample is given (section task), as its last further channels; can start from a network "
+       "without"},
       {"learns_variance", false, "gives a variance too: for objective.variance: learned"},
       {"words", std::vector<std::string>{},
        "of captions, which a text network that is trained along reads; others are spelt; none: no captions"},
@@ -93,13 +96,10 @@ nn::Told told_of(const at::Tensor& noise, const Condition& condition) {
   return {noise, find(condition, "label"), find(condition, "target"), find(condition, "guidance")};
 }
 
-at::Tensor seen_of(const at::Tensor& x, const Condition& condition, bool takes_estimate, std::int64_t coarse_factor) {
-  at::Tensor seen = x;
-  if (takes_estimate) {
-    const at::Tensor estimate = find(condition, "estimate");
-    seen = at::cat({x, estimate.defined() ? estimate.to(x.scalar_type()) : at::zeros_like(x)}, 1);
-  }
-  if (coarse_factor == 0) return seen;
+namespace {
+
+// The coarser sample at x's size, and how noisy it is.
+at::Tensor coarse_channels(const at::Tensor& x, const Condition& condition) {
   const at::Tensor coarse = find(condition, "coarse"), noise_N = find(condition, "coarse_noise");
   if (!coarse.defined() || !noise_N.defined())
     throw ConfigError(
@@ -110,7 +110,28 @@ at::Tensor seen_of(const at::Tensor& x, const Condition& condition, bool takes_e
   one[0] = -1;
   const at::Tensor up = enlarged(coarse, x.sizes().slice(2));
   const at::Tensor level = noise_N.reshape(one).expand(channel);
-  return at::cat({seen, up.to(x.scalar_type()), level.to(x.scalar_type())}, 1);
+  return at::cat({up.to(x.scalar_type()), level.to(x.scalar_type())}, 1);
+}
+
+at::Tensor given_channels(const at::Tensor& x, const Condition& condition) {
+  std::vector<std::int64_t> channel = x.sizes().vec();
+  channel[1] = 1;
+  const at::Tensor given = find(condition, "given"), mask = find(condition, "given_mask");
+  if (!given.defined() || !mask.defined()) return at::cat({at::zeros_like(x), at::zeros(channel, x.options())}, 1);
+  return at::cat({given.to(x.scalar_type()), mask.to(x.scalar_type()).expand(channel)}, 1);
+}
+
+}  // namespace
+
+at::Tensor seen_of(const at::Tensor& x, const Condition& condition, const Sees& sees) {
+  std::vector<at::Tensor> seen{x};
+  if (sees.estimate) {
+    const at::Tensor estimate = find(condition, "estimate");
+    seen.push_back(estimate.defined() ? estimate.to(x.scalar_type()) : at::zeros_like(x));
+  }
+  if (sees.coarse_factor > 0) seen.push_back(coarse_channels(x, condition));
+  if (sees.given) seen.push_back(given_channels(x, condition));
+  return seen.size() == 1 ? x : at::cat(seen, 1);
 }
 
 }  // namespace thaw::text

@@ -35,9 +35,19 @@ std::optional<CaptionReader> caption_reader(const Settings& settings, const Scop
 
 /// What is told of samples x under `condition`.
 nn::Told told_of(const at::Tensor& noise, const Condition& condition);
+/// What a network sees beside x.
+struct Sees {
+  bool estimate = false, given = false;
+  std::int64_t coarse_factor = 0;
+  /// Channels beside those of x.
+  std::int64_t more_channels(std::int64_t channels) const {
+    return (estimate ? channels : 0) + (coarse_factor > 0 ? channels + 1 : 0) + (given ? channels + 1 : 0);
+  }
+};
 /// Beside x [N, C, ...]: an earlier estimate (zeros for none), where one is taken; the coarser sample brought to x's
-/// size and a channel that holds how noisy that is, where coarse_factor is not 0.
-at::Tensor seen_of(const at::Tensor& x, const Condition& condition, bool takes_estimate, std::int64_t coarse_factor);
+/// size and a channel that holds how noisy that is, where coarse_factor is not 0; last the given part (zeros for none)
+/// and a channel that is 1 where it is, where one is taken.
+at::Tensor seen_of(const at::Tensor& x, const Condition& condition, const Sees& sees);
 
 /// Any network whose call takes (x, Told). Options have in_channels, out_channels, takes_target, takes_guidance and
 /// text_features; their channels are those of the data and become the network's here.
@@ -45,9 +55,8 @@ template <class Network, class Options>
 class ToldBackbone : public Backbone {
  public:
   ToldBackbone(Options options, const Settings& settings, std::uint64_t seed)
-      : takes_estimate_(settings.flag("self_conditioning")),
+      : sees_{settings.flag("self_conditioning"), settings.flag("given"), settings.integer("coarse")},
         learns_variance_(settings.flag("learns_variance")),
-        coarse_factor_(settings.integer("coarse")),
         parameters_(seed),
         captions_(caption_reader(settings, Scope(parameters_) / "captions")),
         options_(completed(options, settings)),
@@ -58,13 +67,18 @@ class ToldBackbone : public Backbone {
       const auto caption = condition.find("caption");
       captions_->tell(told, caption == condition.end() ? at::Tensor() : caption->second, x);
     }
-    return network_(seen_of(x, condition, takes_estimate_, coarse_factor_), told);
+    return network_(seen_of(x, condition, sees_), told);
   }
   bool takes_target() const override { return options_.takes_target; }
   bool takes_guidance() const override { return options_.takes_guidance; }
-  bool takes_estimate() const override { return takes_estimate_; }
+  bool takes_estimate() const override { return sees_.estimate; }
+  bool takes_given() const override { return sees_.given; }
+  bool takes_parts() const override {
+    if constexpr (requires { network_.takes_parts(); }) return network_.takes_parts();
+    return false;
+  }
   bool learns_variance() const override { return learns_variance_; }
-  std::int64_t coarse_factor() const override { return coarse_factor_; }
+  std::int64_t coarse_factor() const override { return sees_.coarse_factor; }
   std::int64_t attention_layers() const override { return network_.attention_layers(); }
   const Parameters& parameters() const override { return parameters_; }
 
@@ -73,14 +87,12 @@ class ToldBackbone : public Backbone {
     options.takes_target = settings.flag("takes_target");
     options.takes_guidance = settings.flag("takes_guidance");
     if (captions_) options.text_features = settings.integer("text_features");
-    const std::int64_t channels = options.in_channels;
-    if (takes_estimate_) options.in_channels += channels;
-    if (coarse_factor_ > 0) options.in_channels += channels + 1;
+    options.in_channels += sees_.more_channels(options.in_channels);
     if (learns_variance_) options.out_channels *= 2;
     return options;
   }
-  bool takes_estimate_, learns_variance_;
-  std::int64_t coarse_factor_;
+  Sees sees_;
+  bool learns_variance_;
   Parameters parameters_;
   std::optional<CaptionReader> captions_;
   Options options_;

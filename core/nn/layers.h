@@ -87,7 +87,7 @@ struct NumberEmbedding {
   at::Tensor operator()(const at::Tensor& number_N) const;  // [N, embedding]
 };
 
-/// What a network is told beside its input, [N] each.
+/// What a network is told beside its input, [N] each; noise and target [N, K] where parts of a sample have their own.
 struct Told {
   at::Tensor noise;        // in [0, 1000]
   at::Tensor label{};      // int64, or undefined

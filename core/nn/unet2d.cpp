@@ -176,11 +176,17 @@ void UNet2d::make_up(const Scope& scope, std::vector<std::int64_t> skips) {
 }
 
 at::Tensor UNet2d::embedding(const Told& told) const {
-  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(told.noise, {options_.width}))));
-  if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + label_(told.label);
-  if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
-  if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
-  if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + text_(told.pooled);
+  // Of clips whose frames have numbers of their own, the embeddings of all frames, which come clip by clip.
+  const std::int64_t frames = told.noise.dim() == 2 ? told.noise.size(1) : 1;
+  const auto of_frames = [frames](const at::Tensor& own) {
+    return frames == 1 ? own : own.repeat_interleave(frames, 0);
+  };
+  const at::Tensor noise = told.noise.flatten();
+  at::Tensor embedding_ND = embed2_(at::silu(embed1_(sinusoidal_embedding(noise, {options_.width}))));
+  if (label_.weight.defined() && told.label.defined()) embedding_ND = embedding_ND + of_frames(label_(told.label));
+  if (options_.takes_target) embedding_ND = embedding_ND + target_(noise - told.target.flatten());
+  if (options_.takes_guidance) embedding_ND = embedding_ND + of_frames(guidance_(100 * (told.guidance - 1)));
+  if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + of_frames(text_(told.pooled));
   return at::silu(embedding_ND);
 }
 
@@ -221,7 +227,8 @@ at::Tensor UNet2d::operator()(const at::Tensor& x, const Told& told) const {
   frame_told.text = of_frames(told.text);
   frame_told.text_mask = of_frames(told.text_mask);
   const at::Tensor x_MCHW = x.transpose(1, 2).flatten(0, 1);
-  const at::Tensor y_MCHW = run(x_MCHW, of_frames(embedding_ND), frame_told, frames);
+  const at::Tensor embedding_MD = embedding_ND.size(0) == n ? of_frames(embedding_ND) : embedding_ND;
+  const at::Tensor y_MCHW = run(x_MCHW, embedding_MD, frame_told, frames);
   return y_MCHW.reshape({n, frames, y_MCHW.size(1), y_MCHW.size(2), y_MCHW.size(3)}).transpose(1, 2);
 }
 

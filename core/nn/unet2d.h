@@ -60,9 +60,11 @@ class UNet2d {
   /// Throws ConfigError when the size is no multiple of the patch or cannot be halved once a level.
   UNet2d(const Scope& scope, const UNet2dOptions& options);
 
-  /// x [N, C, H, W], of clips [N, C, T, H, W]; told [N].
+  /// x [N, C, H, W], of clips [N, C, T, H, W]; told [N], the noise of clips [N, T] where frames have levels of their
+  /// own.
   at::Tensor operator()(const at::Tensor& x, const Told& told) const;
   std::int64_t attention_layers() const { return num_attention_; }
+  bool takes_parts() const { return options_.is_temporal; }
 
  private:
   struct Stage {

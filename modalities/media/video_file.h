@@ -92,4 +92,18 @@ struct Sound {
 void write_video(const std::filesystem::path& path, const Clip& clip, const VideoWriting& how,
                  const Sound* sound = nullptr);
 
+/// An .mp4 as write_video makes it, frame by frame: memory does not grow with its length. It appears at `finish`.
+class VideoAppender {
+ public:
+  VideoAppender(const std::filesystem::path& path, int width, int height, int channels, const VideoWriting& how);
+  ~VideoAppender();
+  VideoAppender(VideoAppender&&) noexcept;
+  void add(std::span<const std::uint8_t> pixels);  // HWC, one frame
+  void finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 }  // namespace thaw

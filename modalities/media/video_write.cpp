@@ -119,7 +119,9 @@ const std::uint8_t* pixels_of(const Clip& clip, std::int64_t frame) {
 class FrameFiller {
  public:
   FrameFiller(const Clip& clip, AVPixelFormat format, const std::string& where)
-      : clip_(clip),
+      : width_(clip.width),
+        height_(clip.height),
+        channels_(clip.channels),
         where_(where),
         source_(make_frame(clip.width, clip.height, AV_PIX_FMT_RGB24, where)),
         context_(sws_getContext(clip.width, clip.height, AV_PIX_FMT_RGB24, clip.width, clip.height, format,
@@ -131,25 +133,24 @@ class FrameFiller {
     sws_setColorspaceDetails(context_.get(), bt709, 1, bt709, 0, 0, 1 << 16, 1 << 16);
   }
 
-  AvPtr<AVFrame> operator()(std::int64_t index, std::int64_t pts) {
-    const std::uint8_t* from = pixels_of(clip_, index);
-    for (int y = 0; y < clip_.height; ++y) {
+  AvPtr<AVFrame> operator()(const std::uint8_t* from, std::int64_t pts) {
+    for (int y = 0; y < height_; ++y) {
       std::uint8_t* to = source_->data[0] + static_cast<std::ptrdiff_t>(y) * source_->linesize[0];
-      for (int x = 0; x < clip_.width; ++x, from += clip_.channels) {
+      for (int x = 0; x < width_; ++x, from += channels_) {
         *to++ = from[0];
-        *to++ = from[clip_.channels / 2];
-        *to++ = from[clip_.channels - 1];
+        *to++ = from[channels_ / 2];
+        *to++ = from[channels_ - 1];
       }
     }
-    AvPtr<AVFrame> frame = make_frame(clip_.width, clip_.height, format_, where_);
-    av_check(sws_scale(context_.get(), source_->data, source_->linesize, 0, clip_.height, frame->data, frame->linesize),
+    AvPtr<AVFrame> frame = make_frame(width_, height_, format_, where_);
+    av_check(sws_scale(context_.get(), source_->data, source_->linesize, 0, height_, frame->data, frame->linesize),
              "convert a frame", where_);
     frame->pts = pts;
     return frame;
   }
 
  private:
-  const Clip& clip_;
+  int width_, height_, channels_;
   std::string where_;
   AvPtr<AVFrame> source_;
   AvPtr<SwsContext> context_;
@@ -225,38 +226,61 @@ void expect_as_long(const Sound& sound, const Clip& clip, const FrameRate& rate,
                              format_short(picture_s, 5), " s: they may differ by one frame."));
 }
 
-void write_mp4(const std::filesystem::path& path, const Clip& clip, const VideoWriting& how, const Sound* sound) {
-  const std::string where = path.string();
-  if (clip.width % 2 != 0 || clip.height % 2 != 0)
-    throw ConfigError(concat(where, ": frames of ", clip.width, "x", clip.height,
-                             ": sides must be even in mp4 (yuv420p); .gif, .webp and folders of PNG take any."));
-  if (sound != nullptr) expect_as_long(*sound, clip, how.rate, where);
-  Muxer muxer(path, "mp4");
-  const AVCodec* codec = encoder_named({"libx264", "libopenh264"}, "H.264", where);
-  auto encoder = picture_encoder(codec, clip, AV_PIX_FMT_YUV420P, frame_time_base(how.rate), muxer);
-  encoder->framerate = {static_cast<int>(how.rate.frames), static_cast<int>(how.rate.seconds)};
-  encoder->colorspace = AVCOL_SPC_BT709;
-  encoder->color_primaries = AVCOL_PRI_BT709;
-  encoder->color_trc = AVCOL_TRC_BT709;
-  encoder->color_range = AVCOL_RANGE_MPEG;
-  encoder->max_b_frames = 0;  // frames leave in their order: the first timestamp is 0 in every player
-  av_opt_set(encoder->priv_data, "crf", std::to_string(how.quality).c_str(), 0);
-  av_check(avcodec_open2(encoder.get(), codec, nullptr), "open the encoder of H.264", where);
-  AVStream* stream = muxer.add_stream(*encoder);
-  std::optional<SoundTrack> track;
-  if (sound != nullptr) track.emplace(*sound, muxer);
-  muxer.begin({{"movflags", "+faststart"}});
-  FrameFiller fill(clip, AV_PIX_FMT_YUV420P, where);
-  for (std::int64_t i = 0; i < clip.frames(); ++i) {
-    if (track) track->write_until(how.rate.time_of(i));
-    AvPtr<AVFrame> frame = fill(i, i);
+/// H.264 frames, and a sound beside them, into an mp4. `shape` gives the size of frames alone.
+class Mp4 {
+ public:
+  Mp4(const std::filesystem::path& path, const Clip& shape, const VideoWriting& how, const Sound* sound)
+      : rate_(how.rate), muxer_(checked(path, shape), "mp4"), fill_(shape, AV_PIX_FMT_YUV420P, path.string()) {
+    const AVCodec* codec = encoder_named({"libx264", "libopenh264"}, "H.264", path.string());
+    encoder_ = picture_encoder(codec, shape, AV_PIX_FMT_YUV420P, frame_time_base(how.rate), muxer_);
+    encoder_->framerate = {static_cast<int>(how.rate.frames), static_cast<int>(how.rate.seconds)};
+    encoder_->colorspace = AVCOL_SPC_BT709;
+    encoder_->color_primaries = AVCOL_PRI_BT709;
+    encoder_->color_trc = AVCOL_TRC_BT709;
+    encoder_->color_range = AVCOL_RANGE_MPEG;
+    encoder_->max_b_frames = 0;  // frames leave in their order: the first timestamp is 0 in every player
+    av_opt_set(encoder_->priv_data, "crf", std::to_string(how.quality).c_str(), 0);
+    av_check(avcodec_open2(encoder_.get(), codec, nullptr), "open the encoder of H.264", path.string());
+    stream_ = muxer_.add_stream(*encoder_);
+    if (sound != nullptr) track_.emplace(*sound, muxer_);
+    muxer_.begin({{"movflags", "+faststart"}});
+  }
+
+  void add(const std::uint8_t* pixels) {
+    if (track_) track_->write_until(rate_.time_of(next_));
+    AvPtr<AVFrame> frame = fill_(pixels, next_++);
     frame->colorspace = AVCOL_SPC_BT709;
     frame->color_range = AVCOL_RANGE_MPEG;
-    muxer.encode(*encoder, *stream, frame.get());
+    muxer_.encode(*encoder_, *stream_, frame.get());
   }
-  muxer.encode(*encoder, *stream, nullptr);
-  if (track) track->finish();
-  muxer.commit();
+  void finish() {
+    muxer_.encode(*encoder_, *stream_, nullptr);
+    if (track_) track_->finish();
+    muxer_.commit();
+  }
+
+ private:
+  static const std::filesystem::path& checked(const std::filesystem::path& path, const Clip& shape) {
+    if (shape.width % 2 != 0 || shape.height % 2 != 0)
+      throw ConfigError(concat(path.string(), ": frames of ", shape.width, "x", shape.height,
+                               ": sides must be even in mp4 (yuv420p); .gif, .webp and folders of PNG take any."));
+    return path;
+  }
+
+  FrameRate rate_;
+  Muxer muxer_;
+  FrameFiller fill_;
+  AvPtr<AVCodecContext> encoder_;
+  AVStream* stream_ = nullptr;
+  std::optional<SoundTrack> track_;
+  std::int64_t next_ = 0;
+};
+
+void write_mp4(const std::filesystem::path& path, const Clip& clip, const VideoWriting& how, const Sound* sound) {
+  if (sound != nullptr) expect_as_long(*sound, clip, how.rate, path.string());
+  Mp4 file(path, clip, how, sound);
+  for (std::int64_t i = 0; i < clip.frames(); ++i) file.add(pixels_of(clip, i));
+  file.finish();
 }
 
 // GIF counts in hundredths: each frame starts at the hundredth next to its time, so that no error adds up.
@@ -294,7 +318,7 @@ void write_webp(const std::filesystem::path& path, const Clip& clip, const Video
   muxer.begin({{"loop", "0"}});
   FrameFiller fill(clip, AV_PIX_FMT_RGB32, muxer.where());
   for (std::int64_t i = 0; i < clip.frames(); ++i)
-    muxer.encode(*encoder, *stream, fill(i, std::llround(how.rate.time_of(i) * 1000)).get());
+    muxer.encode(*encoder, *stream, fill(pixels_of(clip, i), std::llround(how.rate.time_of(i) * 1000)).get());
   muxer.encode(*encoder, *stream, nullptr);
   muxer.commit();
 }
@@ -331,6 +355,36 @@ void write_video(const std::filesystem::path& path, const Clip& clip, const Vide
   if (suffix == ".gif") return write_gif(path, clip, how);
   if (suffix == ".webp") return write_webp(path, clip, how);
   throw ConfigError(concat(where, ": videos are written as .mp4, .gif or .webp, not \"", suffix, "\"."));
+}
+
+struct VideoAppender::Impl {
+  Impl(const std::filesystem::path& path, const Clip& shape, const VideoWriting& how)
+      : file(path, shape, how, nullptr),
+        frame_bytes(static_cast<std::size_t>(shape.width) * static_cast<std::size_t>(shape.height * shape.channels)) {}
+  Mp4 file;
+  std::size_t frame_bytes;
+};
+
+VideoAppender::VideoAppender(const std::filesystem::path& path, int width, int height, int channels,
+                             const VideoWriting& how) {
+  if (path.extension() != ".mp4") throw ConfigError(concat(path.string(), ": frame by frame .mp4 alone is written."));
+  Clip shape{width, height, channels};
+  shape.times_s.resize(1);
+  shape.pixels.resize(static_cast<std::size_t>(width) * static_cast<std::size_t>(height * channels));
+  expect_clip(shape, how, path.string());
+  impl_ = std::make_unique<Impl>(path, shape, how);
+}
+VideoAppender::~VideoAppender() = default;
+VideoAppender::VideoAppender(VideoAppender&&) noexcept = default;
+
+void VideoAppender::add(std::span<const std::uint8_t> pixels) {
+  if (pixels.size() != impl_->frame_bytes)
+    throw Error(ExitCode::kBug, concat("a frame of ", pixels.size(), " bytes, expected ", impl_->frame_bytes));
+  impl_->file.add(pixels.data());
+}
+
+void VideoAppender::finish() {
+  impl_->file.finish();
 }
 
 }  // namespace thaw

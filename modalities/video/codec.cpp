@@ -1,6 +1,7 @@
 // uint8 clips <-> [-1, 1], and files that play.
 
 #include <algorithm>
+#include <optional>
 
 #include <ATen/ATen.h>
 
@@ -23,6 +24,86 @@ constexpr std::int64_t kShownFrames = 16;
 constexpr const char* kBest = "mp4";
 #else
 constexpr const char* kBest = "png";
+#endif
+
+std::string frame_name(std::int64_t t) {
+  return concat("frame_", padded(t), ".png");
+}
+
+std::string frame_png(const at::Tensor& frame_HWC) {
+  const std::uint8_t* pixels = frame_HWC.data_ptr<std::uint8_t>();
+  return encode_png({pixels, static_cast<std::size_t>(frame_HWC.numel())}, static_cast<int>(frame_HWC.size(1)),
+                    static_cast<int>(frame_HWC.size(0)), static_cast<int>(frame_HWC.size(2)));
+}
+
+class FolderAppender : public SampleAppender {
+ public:
+  explicit FolderAppender(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  void append(const at::Tensor& raw_CTHW) override {
+    const at::Tensor frames_THWC = raw_CTHW.permute({1, 2, 3, 0}).contiguous();
+    for (std::int64_t t = 0; t < frames_THWC.size(0); ++t)
+      write_file(folder_ / frame_name(next_++), frame_png(frames_THWC[t]));
+  }
+  void finish() override {}
+
+ private:
+  std::filesystem::path folder_;
+  std::int64_t next_ = 0;
+};
+
+#ifdef THAW_HAS_MEDIA
+at::Tensor clip_tensor(const std::vector<std::uint8_t>& pixels, std::int64_t frames, const FrameShape& shape) {
+  const at::Tensor clip_THWC = at::empty({frames, shape.height, shape.width, shape.channels}, at::kByte);
+  std::copy(pixels.begin(), pixels.end(), clip_THWC.data_ptr<std::uint8_t>());
+  return clip_THWC.permute({3, 0, 1, 2}).contiguous();
+}
+
+// The pictures of a folder, by name; each must have the size of the frames, as those that `format: png` writes have.
+at::Tensor read_frames(const std::filesystem::path& folder, const FrameShape& shape, std::int64_t most) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    if (const std::string suffix = entry.path().extension(); suffix == ".png" || suffix == ".jpg" || suffix == ".jpeg")
+      files.push_back(entry.path());
+  std::ranges::sort(files);
+  if (files.empty()) throw DataError(concat(folder.string(), ": holds no .png or .jpg frames."));
+  files.resize(std::min(files.size(), static_cast<std::size_t>(most)));
+  std::vector<std::uint8_t> pixels;
+  for (const std::filesystem::path& file : files) {
+    const Image image = read_image(file);
+    if (image.width != shape.width || image.height != shape.height || image.channels != shape.channels)
+      throw DataError(concat(file.string(), ": is ", image.width, "x", image.height, " with ", image.channels,
+                             " channels, expected ", shape.width, "x", shape.height, " with ", shape.channels, "."));
+    pixels.insert(pixels.end(), image.pixels.begin(), image.pixels.end());
+  }
+  return clip_tensor(pixels, static_cast<std::int64_t>(files.size()), shape);
+}
+
+at::Tensor read_clip(const std::filesystem::path& path, const FrameShape& shape, std::int64_t most) {
+  if (std::filesystem::is_directory(path)) return read_frames(path, shape, most);
+  VideoReader reader(path);
+  const Clip clip = reader.read_all(most, shape);
+  return clip_tensor(clip.pixels, clip.frames(), shape);
+}
+
+class FilmAppender : public SampleAppender {
+ public:
+  FilmAppender(std::filesystem::path path, VideoWriting how) : path_(std::move(path)), how_(how) {}
+  void append(const at::Tensor& raw_CTHW) override {
+    const at::Tensor frames_THWC = raw_CTHW.permute({1, 2, 3, 0}).contiguous();
+    const auto size = [&](std::int64_t d) { return static_cast<int>(frames_THWC.size(d)); };
+    if (!file_) file_.emplace(path_, size(2), size(1), size(3), how_);
+    for (std::int64_t t = 0; t < frames_THWC.size(0); ++t) {
+      const at::Tensor frame = frames_THWC[t];
+      file_->add({frame.data_ptr<std::uint8_t>(), static_cast<std::size_t>(frame.numel())});
+    }
+  }
+  void finish() override { file_->finish(); }
+
+ private:
+  std::filesystem::path path_;
+  VideoWriting how_;
+  std::optional<VideoAppender> file_{};
+};
 #endif
 
 /// decode(encode(raw)) == raw exactly.
@@ -60,18 +141,40 @@ class ClipCodec : public Codec {
     }
   }
 
+  std::unique_ptr<SampleAppender> appender(const std::filesystem::path& folder, const std::string& stem,
+                                           std::int64_t index) const override {
+    const std::filesystem::path path = folder / concat(stem, "_", padded(index));
+    if (format_ == "png") return std::make_unique<FolderAppender>(path);
+#ifdef THAW_HAS_MEDIA
+    if (format_ == "mp4")
+      return std::make_unique<FilmAppender>(path.string() + ".mp4", VideoWriting{.rate = frame_rate(fps_)});
+#endif
+    throw ConfigError(
+        concat("codec.format: \"", format_, "\" is written whole; part by part \"mp4\" and \"png\" are."));
+  }
+
+  at::Tensor read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_CTHW) const override {
+#ifdef THAW_HAS_MEDIA
+    return read_clip(path,
+                     {.width = static_cast<int>(raw_CTHW[3]),
+                      .height = static_cast<int>(raw_CTHW[2]),
+                      .channels = static_cast<int>(raw_CTHW[0])},
+                     raw_CTHW[1]);
+#else
+    return Codec::read(path, raw_CTHW);
+#endif
+  }
+
  private:
   void write_clip(const at::Tensor& frames_THWC, const std::filesystem::path& path) const {
-    const auto size = [&](std::int64_t d) { return static_cast<int>(frames_THWC.size(d)); };
-    const std::uint8_t* pixels = frames_THWC.data_ptr<std::uint8_t>();
-    const std::size_t bytes = static_cast<std::size_t>(frames_THWC[0].numel());
     if (format_ == "png") {
       for (std::int64_t t = 0; t < frames_THWC.size(0); ++t)
-        write_file(path / concat("frame_", padded(t), ".png"),
-                   encode_png({pixels + static_cast<std::size_t>(t) * bytes, bytes}, size(2), size(1), size(3)));
+        write_file(path / frame_name(t), frame_png(frames_THWC[t]));
       return;
     }
 #ifdef THAW_HAS_MEDIA
+    const auto size = [&](std::int64_t d) { return static_cast<int>(frames_THWC.size(d)); };
+    const std::uint8_t* pixels = frames_THWC.data_ptr<std::uint8_t>();
     Clip clip{size(2), size(1), size(3)};
     clip.pixels.assign(pixels, pixels + frames_THWC.numel());
     clip.times_s.resize(static_cast<std::size_t>(frames_THWC.size(0)));

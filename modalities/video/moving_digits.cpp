@@ -39,12 +39,12 @@ class MovingDigits : public DigitClips {
         count_(settings.integer("digits")),
         digit_side_(settings.integer("digit")),
         speed_(settings.number("speed")),
-        tells_caption_(settings.text("told") == "caption"),
+        told_(settings.text("told")),
         is_test_(settings.text("split") == "test") {
     if (digit_side_ > side_)
       settings.fail("digit", concat("digits of ", digit_side_, " pixels do not fit frames of ", side_, "."));
-    if (!tells_caption_ && count_ > 1)
-      settings.fail("told", concat("a label is of one digit, clips show ", count_, "; use caption."));
+    if (told_ == "label" && count_ > 1)
+      settings.fail("told", concat("a label is of one digit, clips show ", count_, "; use caption or nothing."));
     LabelledIdx set = read_idx_set(settings.text("path"), settings.text("split"));
     files_ = set.files;
     const at::Tensor all = at::empty({set.images.shape[0], set.images.shape[1], set.images.shape[2]}, at::kByte);
@@ -63,7 +63,7 @@ class MovingDigits : public DigitClips {
   std::int64_t digit_side() const override { return digit_side_; }
   double way() const override { return static_cast<double>(side_ - digit_side_); }
   double speed() const override { return speed_ * way(); }
-  std::int64_t num_classes() const override { return tells_caption_ ? 0 : 10; }
+  std::int64_t num_classes() const override { return told_ == "label" ? 10 : 0; }
   std::vector<std::filesystem::path> files() const override { return files_; }
 
   Example get(std::int64_t index) const override {
@@ -113,7 +113,8 @@ class MovingDigits : public DigitClips {
     const auto label = [this](const Moving& moving) {
       return static_cast<std::int64_t>(labels_[static_cast<std::size_t>(moving.example)]);
     };
-    if (!tells_caption_) return {{"label", at::scalar_tensor(label(all[0]), at::kLong)}};
+    if (told_ == "nothing") return {};
+    if (told_ == "label") return {{"label", at::scalar_tensor(label(all[0]), at::kLong)}};
     std::string caption;
     for (const Moving& moving : all)
       caption += concat(caption.empty() ? "a " : " and a ", label(moving), " moving ", direction_of(moving.motion));
@@ -123,7 +124,8 @@ class MovingDigits : public DigitClips {
   std::uint64_t seed_;
   std::int64_t size_, side_, frames_, count_, digit_side_;
   double speed_;
-  bool tells_caption_, is_test_;
+  std::string told_;
+  bool is_test_;
   at::Tensor digits_;  // uint8 [n, height, width]
   std::vector<std::uint8_t> labels_;
   std::vector<std::filesystem::path> files_;
@@ -145,7 +147,7 @@ void register_moving_digits(DatasetRegistry& registry) {
          {"digits", std::int64_t{2}, "of a clip", 1, 4},
          {"digit", std::int64_t{28}, "pixels a side of a digit, its margin included", 8, 512},
          {"speed", 0.1, "a frame, as a share of the way from edge to edge", 0.0, 1.0},
-         {"told", std::string("caption"), "what is known of a clip", 0, 0, {"caption", "label"}}},
+         {"told", std::string("caption"), "what is known of a clip", 0, 0, {"caption", "label", "nothing"}}},
         {}},
        [](const Settings& settings) -> DatasetPtr { return std::make_shared<MovingDigits>(settings); }});
 }

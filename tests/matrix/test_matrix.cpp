@@ -38,6 +38,10 @@ const Case kClips{
     "4, digits: 1, told: label}\ncodec: clip",
     "{type: unet3d, width: 8, multipliers: [1, 2], blocks: 1, attention: [8]}"};
 
+const Case kGoingOn{"clips that go on", kClips.data,
+                    "{type: unet3d, width: 8, multipliers: [1, 2], blocks: 1, attention: [8], given: true}\n"
+                    "task: {type: continuation, first: [1, 2]}"};
+
 std::string yaml_of(const Case& data) {
   return "seed: 3\nprecision: float32\n" + data.data + "\nbackbone: " + data.backbone + R"(
 schedule: cosine
@@ -244,6 +248,11 @@ CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance wor
   CATCH_CHECK(cells.refused_schedules == 6);  // noise and score where alpha reaches 0
   CATCH_CHECK(cells.guidance == 10);
   CATCH_CHECK(cells.refused_guidance == 1);  // there is no classifier of clips
+}
+
+CATCH_TEST_CASE("every objective and sampler works on clips whose first frames are given", "[matrix]") {
+  CATCH_CHECK(train_by_all(kGoingOn) == 12);
+  CATCH_CHECK(sample_by_all(kGoingOn) == 71);
 }
 
 CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance works on latents told by captions",

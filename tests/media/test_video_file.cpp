@@ -239,6 +239,22 @@ CATCH_TEST_CASE("a GIF that comes back to its first colours shows them again", "
   CATCH_CHECK(VideoReader(scratch / "clip.gif").read_all(10, {}).pixels == clip.pixels);
 }
 
+CATCH_TEST_CASE("a video written frame by frame is the one written whole", "[media][video]") {
+  const Scratch scratch("appended");
+  const Clip clip = numbered_clip(32, 16, 20, 1);
+  const VideoWriting how{.rate = {24000, 1001}};
+  write_video(scratch / "whole.mp4", clip, how);
+  VideoAppender file(scratch / "parts.mp4", 32, 16, 1, how);
+  for (std::size_t t = 0; t < 20; ++t) file.add(std::span(clip.pixels).subspan(t * 32 * 16, 32 * 16));
+  CATCH_CHECK_FALSE(std::filesystem::exists(scratch / "parts.mp4"));
+  file.finish();
+  CATCH_CHECK(read_file(scratch / "parts.mp4") == read_file(scratch / "whole.mp4"));
+  CATCH_CHECK(message_of([&] { VideoAppender(scratch / "x.gif", 32, 16, 1, how); }).find(".mp4 alone") !=
+              std::string::npos);
+  CATCH_CHECK(message_of([&] { VideoAppender(scratch / "x.mp4", 31, 16, 1, how); }).find("sides must be even") !=
+              std::string::npos);
+}
+
 CATCH_TEST_CASE("folders with a colon are folders", "[media][video]") {
   const Scratch scratch;
   const std::filesystem::path before = std::filesystem::current_path();

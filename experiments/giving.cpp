@@ -1,0 +1,62 @@
+#include "experiments/giving.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "experiments/pipeline.h"
+
+namespace thaw {
+
+namespace fs = std::filesystem;
+
+void expect_can_be_given(const Experiment& experiment, const Model& model) {
+  if (model.backbone->takes_given() || (experiment.tells_given_by_level() && model.backbone->takes_parts())) return;
+  throw ConfigError(
+      "given: nothing tells this network what is given. Train one with backbone.given: true, or with "
+      "objective.levels_of: parts; without training, guidance=pigdm with measurement inpainting does "
+      "(docs/guidance.md).");
+}
+
+GivenPart placed(const at::Tensor& x, const at::Tensor& masks) {
+  const std::int64_t n = masks.size(0), positions = masks.size(2), held = x.size(2);
+  std::vector<std::int64_t> shape = x.sizes().vec();
+  shape[0] = n;
+  shape[2] = positions;
+  GivenPart part{at::zeros(shape, x.options()), at::zeros_like(masks)};
+  for (std::int64_t i = 0; i < n; ++i) {
+    const at::Tensor row = masks[i].flatten(), own = x[std::min(i, x.size(0) - 1)];
+    std::int64_t first = 0, last = 0;
+    while (first < positions && row[first].item<float>() > 0.5F) ++first;
+    while (last < positions - first && row[positions - 1 - last].item<float>() > 0.5F) ++last;
+    first = std::min(first, held);
+    last = std::min(last, held);
+    part.data[i].narrow(1, 0, first).copy_(own.narrow(1, 0, first));
+    part.data[i].narrow(1, positions - last, last).copy_(own.narrow(1, held - last, last));
+    part.mask[i].narrow(1, 0, first).fill_(1.0);
+    part.mask[i].narrow(1, positions - last, last).fill_(1.0);
+  }
+  return part;
+}
+
+void give_file(const fs::path& path, const LoadedModel& loaded, SampleRequest& request) {
+  const Experiment& experiment = *loaded.experiment;
+  if (!experiment.task())
+    throw ConfigError("command line: given: say which part of it, for example task=continuation task.first=5.");
+  std::vector<std::int64_t> shape = loaded.model.spec.shape;
+  shape.insert(shape.begin(), 1);
+  const std::vector<std::int64_t> raw_shape = experiment.codec()->decode(at::zeros(shape))[0].sizes().vec();
+  at::Tensor raw =
+      path.extension() == ".npz" ? read_samples(path).raw : experiment.codec()->read(path, raw_shape).unsqueeze(0);
+  std::vector<std::int64_t> found = raw[0].sizes().vec();
+  if (found.size() == raw_shape.size()) found[1] = raw_shape[1];
+  if (found != raw_shape)
+    throw DataError(
+        concat(path.string(), ": samples are ", raw[0].sizes(), ", the model's ", at::IntArrayRef(raw_shape), "."));
+  request.given = placed(experiment.codec()->encode(raw.narrow(2, 0, std::min(raw.size(2), raw_shape[1]))),
+                         task_masks(*experiment.task(), loaded.model.spec.shape, request.seed, request.samples));
+}
+
+}  // namespace thaw

@@ -1,0 +1,22 @@
+#pragma once
+// What is given of samples: a file of a person's own in place of held-out examples.
+
+#include <filesystem>
+
+#include "experiments/model_folder.h"
+#include "experiments/sampling.h"
+
+namespace thaw {
+
+/// Throws ConfigError where nothing tells the network what is given.
+void expect_can_be_given(const Experiment& experiment, const Model& model);
+
+/// x [M, C, K, ...] put where masks [N, 1, K', 1, ...] give a beginning (from x's own) and an end (from x's end); K may
+/// be below K', and what x does not hold is not given. Row n is x's row n, its last one for all behind.
+GivenPart placed(const at::Tensor& x, const at::Tensor& masks);
+
+/// The task's part of a video, a folder of frames or an .npz, as many samples as the request has. Throws ConfigError
+/// without a task, DataError for samples of another size.
+void give_file(const std::filesystem::path& path, const LoadedModel& loaded, SampleRequest& request);
+
+}  // namespace thaw
