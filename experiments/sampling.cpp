@@ -187,14 +187,6 @@ std::vector<std::string> held_out_captions(const Experiment& experiment, std::in
   return captions;
 }
 
-at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
-  const DatasetPtr data = experiment.held_out();
-  if (!data) throw ConfigError("dataset: has no split \"test\" whose examples a second network could be told.");
-  std::vector<std::int64_t> indices;
-  for (std::int64_t i = 0; i < n; ++i) indices.push_back(i % data->size());
-  return experiment.codec()->encode(gather(*data, indices).data);
-}
-
 }  // namespace
 
 const std::vector<Option>& sampling_options() {
@@ -218,6 +210,18 @@ std::int64_t coarse_factor(const Experiment& experiment) {
   const bool is_told =
       std::ranges::any_of(entry.info.options, [](const Option& option) { return option.name == "coarse"; });
   return is_told ? backbones.read(section, entry).integer("coarse") : 0;
+}
+
+bool samples_are_paired(const Experiment& experiment) {
+  return experiment.is_denoiser() && coarse_factor(experiment) > 0;
+}
+
+at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
+  const DatasetPtr data = experiment.held_out();
+  if (!data) throw ConfigError("dataset: has no split \"test\" whose examples a second network could be told.");
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 0; i < n; ++i) indices.push_back(i % data->size());
+  return experiment.codec()->encode(gather(*data, indices).data);
 }
 
 SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::uint64_t first_sample) {
