@@ -5,9 +5,16 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/math/philox.h"
 
 namespace thaw {
+
+std::vector<std::string> Codec::write_shown(const at::Tensor& raw_N, std::int64_t columns,
+                                            const std::filesystem::path& folder, const std::string& stem) const {
+  write_file(folder / (stem + ".png"), sheet_png(raw_N, columns));
+  return {stem + ".png"};
+}
 
 Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
   std::vector<at::Tensor> data;
