@@ -61,6 +61,10 @@ class Codec {
   virtual bool is_costly() const { return false; }
   /// The raw samples laid out for people, `columns` a row, as one PNG.
   virtual std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const = 0;
+  /// Writes what a page shows of raw samples into the folder, under names that begin with `stem`, and returns the
+  /// names: here the sheet; of what plays, something that plays.
+  virtual std::vector<std::string> write_shown(const at::Tensor& raw_N, std::int64_t columns,
+                                               const std::filesystem::path& folder, const std::string& stem) const;
   /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.
   virtual void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
                      std::int64_t first) const = 0;

@@ -53,6 +53,10 @@ class LatentCodec : public Codec {
   std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const override {
     return opened_.codec->sheet_png(raw_N, columns);
   }
+  std::vector<std::string> write_shown(const at::Tensor& raw_N, std::int64_t columns,
+                                       const std::filesystem::path& folder, const std::string& stem) const override {
+    return opened_.codec->write_shown(raw_N, columns, folder, stem);
+  }
   void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
              std::int64_t first) const override {
     opened_.codec->write(raw_N, folder, stem, first);

@@ -11,6 +11,7 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "experiments/inputs.h"
+#include "experiments/sampling.h"
 
 namespace thaw {
 
@@ -25,7 +26,10 @@ const char* subject_trait(const Experiment& experiment) {
 // Why a metric of something else does not go with this experiment, and which do.
 std::string mismatch(const Experiment& experiment, const EntryInfo& metric) {
   static const std::map<std::string, std::string> kNames{
-      {"of_autoencoder", "an autoencoder"}, {"of_classifier", "a classifier"}, {"of_samples", "samples"}};
+      {"of_autoencoder", "an autoencoder"},
+      {"of_classifier", "a classifier"},
+      {"of_pairs", "samples of a network that is told held-out examples"},
+      {"of_samples", "samples"}};
   std::vector<std::string> measured, fitting;
   for (const auto& [trait, name] : kNames)
     if (metric.has_trait(trait)) measured.push_back(name);
@@ -41,7 +45,8 @@ std::string mismatch(const Experiment& experiment, const EntryInfo& metric) {
 // The first thing that a metric needs and the experiment lacks; empty where all is there.
 std::string lacking(const Experiment& experiment, const EntryInfo& metric) {
   const std::string dataset = experiment.config().section("dataset").type("mnist");
-  if (!metric.has_trait(subject_trait(experiment))) return mismatch(experiment, metric);
+  const bool goes_with_pairs = metric.has_trait("of_pairs") && samples_are_paired(experiment);
+  if (!metric.has_trait(subject_trait(experiment)) && !goes_with_pairs) return mismatch(experiment, metric);
   if (metric.has_trait("needs_classes") && experiment.data_spec().num_classes == 0)
     return concat(metric.name, " needs classes, and the data has none.");
   if (metric.has_trait("needs_held_out") && !experiment.held_out())
@@ -55,11 +60,8 @@ std::string named_network(const Experiment& experiment, const std::string& netwo
   return was_trained_with(experiment, network) ? network + " (which the training used)" : network;
 }
 
-TrainedClassifierPtr open_classifier(const Experiment& experiment, const std::string& path) {
-  auto loaded = std::make_shared<LoadedModel>(open_model(path, experiment.catalog()));
-  return std::make_shared<TrainedClassifier>(TrainedClassifier{std::shared_ptr<const Model>(loaded, &loaded->model),
-                                                               loaded->experiment->codec(), path,
-                                                               named_network(experiment, path)});
+TrainedClassifierPtr own_classifier(const Experiment& experiment, const std::string& path) {
+  return open_classifier(experiment.catalog(), path, named_network(experiment, path));
 }
 
 bool any_needs(const Experiment& experiment, const char* trait) {
@@ -76,8 +78,8 @@ MetricParts parts_of(const Experiment& experiment) {
     parts.held_out = experiment.held_out();
   }
   if (any_needs(experiment, "needs_features"))
-    parts.features = open_classifier(experiment, experiment.evaluate().features);
-  if (any_needs(experiment, "needs_judge")) parts.judge = open_classifier(experiment, experiment.evaluate().judge);
+    parts.features = own_classifier(experiment, experiment.evaluate().features);
+  if (any_needs(experiment, "needs_judge")) parts.judge = own_classifier(experiment, experiment.evaluate().judge);
   return parts;
 }
 
@@ -105,10 +107,15 @@ Evaluator::Evaluator(const Experiment& experiment) {
   for (const std::string& text : experiment.evaluate().metrics) metrics_.push_back(experiment.metric(text, parts));
 }
 
-nlohmann::json Evaluator::measure(const Subject& subject) const {
+TrainedClassifierPtr open_classifier(const Catalog& catalog, const std::string& path, const std::string& named) {
+  auto loaded = std::make_shared<LoadedModel>(open_model(path, catalog));
+  return std::make_shared<TrainedClassifier>(TrainedClassifier{std::shared_ptr<const Model>(loaded, &loaded->model),
+                                                               loaded->experiment->codec(), path, named});
+}
+
+nlohmann::json figures_json(const std::vector<Measured>& all) {
   nlohmann::json result{{"details", nlohmann::json::object()}};
-  for (const MetricPtr& metric : metrics_) {
-    const Measured measured = metric->measure(subject);
+  for (const Measured& measured : all) {
     for (const Figure& figure : measured.figures) {
       result[figure.name] = figure.value;
       result["details"][figure.name] = json_of(figure);
@@ -117,6 +124,22 @@ nlohmann::json Evaluator::measure(const Subject& subject) const {
     result.update(measured.more, true);
   }
   return result;
+}
+
+nlohmann::json Evaluator::measure(const Subject& subject) const {
+  std::vector<Measured> all;
+  for (const MetricPtr& metric : metrics_) all.push_back(metric->measure(subject));
+  return figures_json(all);
+}
+
+Subject subject_of(const Experiment& experiment, const at::Tensor& raw, const std::vector<std::int64_t>& labels,
+                   const std::vector<std::string>& captions) {
+  Subject subject{.raw = raw, .labels = labels, .captions = captions};
+  if (samples_are_paired(experiment)) {
+    subject.encoded = experiment.codec()->encode(raw);
+    subject.originals = held_out_examples(experiment, raw.size(0));
+  }
+  return subject;
 }
 
 nlohmann::json Evaluator::beside(std::int64_t n) const {

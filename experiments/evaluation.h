@@ -16,14 +16,20 @@ void expect_measurable(const Experiment& experiment);
 /// figures of such a network are of what was trained for.
 bool was_trained_with(const Experiment& experiment, const std::string& network);
 
+/// A model directory of a classifier, called `named` in protocols.
+TrainedClassifierPtr open_classifier(const Catalog& catalog, const std::string& path, const std::string& named);
+
+/// {<figure>: value, "details": {<figure>: {low, high, n, protocol}}, "per_sample": {<name>: [...]}} and what else the
+/// metrics tell, as "prompts".
+nlohmann::json figures_json(const std::vector<Measured>& all);
+
 /// Measures with the metrics, networks and reference data that an experiment names.
 class Evaluator {
  public:
   /// Opens the networks and checks that they take the experiment's samples: ConfigError where one cannot.
   explicit Evaluator(const Experiment& experiment);
 
-  /// {<figure>: value, "details": {<figure>: {low, high, n, protocol}}, "per_sample": {<name>: [...]}} and what else
-  /// the metrics tell, as "prompts"; a metric whose subject is not there tells nothing.
+  /// figures_json of all metrics; one whose subject is not there tells nothing.
   nlohmann::json measure(const Subject& subject) const;
 
   /// Raw samples [n, ...] as the codec decodes, with the labels and captions asked for (may be empty).
@@ -38,6 +44,10 @@ class Evaluator {
  private:
   std::vector<MetricPtr> metrics_;
 };
+
+/// Samples of an experiment; where they are told held-out examples, in pairs with those.
+Subject subject_of(const Experiment& experiment, const at::Tensor& raw, const std::vector<std::int64_t>& labels,
+                   const std::vector<std::string>& captions);
 
 /// Share of held-out examples a classifier names rightly.
 nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model);

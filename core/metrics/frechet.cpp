@@ -28,10 +28,11 @@ struct Gaussian {
   Eigen::MatrixXd covariance;
 };
 
-Gaussian fit(const Matrix& features) {
+Gaussian fit(const Matrix& features, CovarianceDivisor divisor = CovarianceDivisor::kDegreesOfFreedom) {
   const Eigen::VectorXd mean = features.colwise().mean();
   const Eigen::MatrixXd centred = features.rowwise() - mean.transpose();
-  return {mean, centred.transpose() * centred / static_cast<double>(features.rows() - 1)};
+  return {mean, centred.transpose() * centred /
+                    static_cast<double>(features.rows() - (divisor == CovarianceDivisor::kCount ? 0 : 1))};
 }
 
 Eigen::MatrixXd symmetric_root(const Eigen::MatrixXd& matrix) {
@@ -55,10 +56,10 @@ void expect_sets(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-double frechet_distance(const at::Tensor& features_a, const at::Tensor& features_b) {
+double frechet_distance(const at::Tensor& features_a, const at::Tensor& features_b, CovarianceDivisor divisor) {
   expect_sets(features_a, features_b);
-  const Gaussian b = fit(to_matrix(features_b));
-  return distance(fit(to_matrix(features_a)), symmetric_root(b.covariance), b);
+  const Gaussian b = fit(to_matrix(features_b), divisor);
+  return distance(fit(to_matrix(features_a), divisor), symmetric_root(b.covariance), b);
 }
 
 Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& features_b, std::uint64_t seed,

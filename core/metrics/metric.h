@@ -64,7 +64,8 @@ struct Figure {
 };
 
 /// `per_sample` holds numbers or lists of numbers by the name of what they are, one entry a sample, for plots; `more`
-/// is merged into metrics.json.
+/// is merged into metrics.json; there `by_place` holds means along the
+/// samples: {figure: {"axis": what a place is, "samples": [...], "ceiling": [...]}}.
 struct Measured {
   std::vector<Figure> figures{};
   nlohmann::json per_sample = nlohmann::json::object();
@@ -83,7 +84,7 @@ class Metric {
 using MetricPtr = std::shared_ptr<const Metric>;
 
 /// Traits of an entry say what it measures: one or more of
-///   of_samples, of_classifier, of_autoencoder
+///   of_samples, of_classifier, of_autoencoder, of_pairs (samples and the held-out examples they were told)
 /// and what it needs, which is refused with the reason where it is not there:
 ///   needs_classes    samples are asked for by their class
 ///   needs_captions   the dataset can hold samples against their captions
@@ -92,7 +93,7 @@ using MetricPtr = std::shared_ptr<const Metric>;
 ///   needs_judge      evaluate.judge, a classifier that says what samples show
 using MetricRegistry = Registry<MetricPtr, const MetricParts&>;
 
-/// Metrics of every kind of data: frechet, class_agreement, prompt_obeyed, accuracy, psnr.
+/// Metrics of every kind of data: frechet, class_agreement, prompt_obeyed, accuracy, psnr, ssim.
 void register_metrics(MetricRegistry& registry);
 
 /// A share with its 95 % Wilson interval.

@@ -9,6 +9,7 @@
 #include "core/math/philox.h"
 #include "core/metrics/metric.h"
 #include "core/metrics/obedience.h"
+#include "core/metrics/similarity.h"
 
 namespace thaw {
 
@@ -23,7 +24,8 @@ std::vector<std::int64_t> raw_shape(const MetricParts& parts) {
 
 class FrechetMetric : public Metric {
  public:
-  explicit FrechetMetric(const MetricParts& parts) : parts_(parts) {
+  FrechetMetric(const Settings& settings, const MetricParts& parts)
+      : parts_(parts), against_(settings.integer("against")) {
     expect_takes(parts_, *parts_.features, "features", raw_shape(parts_));
   }
   Measured measure(const Subject& subject) const override {
@@ -51,11 +53,13 @@ class FrechetMetric : public Metric {
  private:
   const at::Tensor& reference() const {
     if (!reference_.defined())
-      reference_ = parts_.features->features(examples(*parts_.held_out, parts_.held_out->size()).data);
+      reference_ =
+          parts_.features->features(examples(*parts_.held_out, against_ > 0 ? against_ : parts_.held_out->size()).data);
     return reference_;
   }
 
   MetricParts parts_;
+  std::int64_t against_;  // held-out examples; 0: all
   mutable at::Tensor reference_;
 };
 
@@ -136,13 +140,39 @@ class Accuracy : public Metric {
   MetricParts parts_;
 };
 
+// [-1, 1] to [0, 1].
+at::Tensor unit(const at::Tensor& encoded) {
+  return (encoded.to(at::kDouble) + 1) / 2;
+}
+
+// The means of values [N, K] of samples of K pictures, and for K > 1 of each picture in turn.
+Measured of_pictures(const std::string& name, const at::Tensor& values_NK, const std::string& protocol) {
+  const auto list_of = [](const at::Tensor& values) {
+    const at::Tensor dense = values.contiguous();
+    return std::vector<double>(dense.data_ptr<double>(), dense.data_ptr<double>() + dense.numel());
+  };
+  Measured measured{{mean_figure(name, values_NK.mean(1), protocol)}, {{name, list_of(values_NK.mean(1))}}};
+  if (values_NK.size(1) > 1) measured.more = {{"by_place", {{name, {{"samples", list_of(values_NK.mean(0))}}}}}};
+  return measured;
+}
+
 class PeakSignalToNoise : public Metric {
  public:
   Measured measure(const Subject& subject) const override {
-    // Of encoded data in [-1, 1]: the peak is 2.
-    const at::Tensor squares = (subject.encoded - subject.originals).square().flatten(1).mean(1);
-    return {
-        {mean_figure("psnr", 10 * (4.0 / squares.clamp_min(1e-12)).log10(), "decibel, mean over held-out examples")}};
+    if (!subject.originals.defined()) return {};
+    const at::Tensor a = unit(subject.encoded), b = unit(subject.originals);
+    // Data without height and width is one picture of one row.
+    const auto rows = [](const at::Tensor& x) { return x.dim() < 4 ? x.reshape({x.size(0), 1, 1, -1}) : x; };
+    return of_pictures("psnr", peak_signal_to_noise(rows(a), rows(b)), "decibel, mean over held-out examples");
+  }
+};
+
+class StructuralSimilarity : public Metric {
+ public:
+  Measured measure(const Subject& subject) const override {
+    if (!subject.originals.defined()) return {};
+    return of_pictures("ssim", structural_similarity(unit(subject.encoded), unit(subject.originals)),
+                       "structural similarity, Gaussian window of 11 with sigma 1.5, mean over held-out examples");
   }
 };
 
@@ -165,12 +195,14 @@ void register_metrics(MetricRegistry& registry) {
        {},
        {"of_samples", "needs_classes", "needs_judge"}},
       [](const MetricParts& parts) { return std::make_shared<ClassAgreement>(parts); });
-  add({"frechet",
-       "Distance of samples to held-out examples as Gaussians of a network's features.",
-       "Heusel et al. 2017, eq. 6",
-       {},
-       {"of_samples", "needs_held_out", "needs_features"}},
-      [](const MetricParts& parts) { return std::make_shared<FrechetMetric>(parts); });
+  registry.add({{"frechet",
+                 "Distance of samples to held-out examples as Gaussians of a network's features.",
+                 "Heusel et al. 2017, eq. 6",
+                 {{"against", std::int64_t{0}, "held-out examples compared with; 0: all", 0, 1e9}},
+                 {"of_samples", "needs_held_out", "needs_features"}},
+                [](const Settings& settings, const MetricParts& parts) -> MetricPtr {
+                  return std::make_shared<FrechetMetric>(settings, parts);
+                }});
   add({"prompt_obeyed",
        "Share of samples that show all that their captions ask for.",
        "",
@@ -178,11 +210,20 @@ void register_metrics(MetricRegistry& registry) {
        {"of_samples", "needs_held_out", "needs_captions", "needs_judge"}},
       [](const MetricParts& parts) { return std::make_shared<PromptObeyed>(parts); });
   add({"psnr",
-       "Peak signal-to-noise ratio of held-out examples through an autoencoder, in dB.",
+       "Peak signal-to-noise ratio against held-out examples of the same index, in dB.",
        "",
        {},
-       {"of_autoencoder", "needs_held_out"}},
+       {"of_autoencoder", "of_pairs", "needs_held_out"}},
       [](const MetricParts&) { return std::make_shared<PeakSignalToNoise>(); });
+  add({"ssim",
+       "Structural similarity to held-out examples of the same index.",
+       "Wang et al. 2004, section III",
+       {},
+       {"of_autoencoder", "of_pairs", "needs_held_out"}},
+      [](const MetricParts& parts) {
+        if (parts.spec.shape.size() < 3) parts.section.fail("metrics", "ssim needs pictures.");
+        return std::make_shared<StructuralSimilarity>();
+      });
 }
 
 }  // namespace thaw

@@ -10,6 +10,8 @@ namespace thaw::video {
 void register_moving_digits(DatasetRegistry& registry);
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_classifiers(BackboneRegistry& registry);
 void register_digit_metrics(MetricRegistry& registry);
+void register_fvd(MetricRegistry& registry);
 
 }  // namespace thaw::video

@@ -9,7 +9,9 @@ void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_moving_digits(datasets);
   register_codecs(codecs);
   register_backbones(backbones);
+  register_classifiers(backbones);
   register_digit_metrics(metrics);
+  register_fvd(metrics);
 }
 
 }  // namespace thaw::video
