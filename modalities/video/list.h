@@ -9,5 +9,6 @@ namespace thaw::video {
 void register_moving_digits(DatasetRegistry& registry);
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_transformers(BackboneRegistry& registry);
 
 }  // namespace thaw::video

@@ -8,6 +8,7 @@ void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_moving_digits(datasets);
   register_codecs(codecs);
   register_backbones(backbones);
+  register_transformers(backbones);
 }
 
 }  // namespace thaw::video
