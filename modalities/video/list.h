@@ -13,5 +13,6 @@ void register_backbones(BackboneRegistry& registry);
 void register_classifiers(BackboneRegistry& registry);
 void register_digit_metrics(MetricRegistry& registry);
 void register_fvd(MetricRegistry& registry);
+void register_transformers(BackboneRegistry& registry);
 
 }  // namespace thaw::video

@@ -12,6 +12,7 @@ void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_classifiers(backbones);
   register_digit_metrics(metrics);
   register_fvd(metrics);
+  register_transformers(backbones);
 }
 
 }  // namespace thaw::video
