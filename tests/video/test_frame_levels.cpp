@@ -42,7 +42,7 @@ CATCH_TEST_CASE("frames at one level are a clip at that level, and each frame he
   CATCH_CHECK(at::equal(whole, network->forward(x, clip.unsqueeze(1).expand({2, 4}).contiguous(), label)));
   // As it starts frames do not see each other: a frame is what a clip at its level makes of it.
   const auto fresh = [&] {
-    const auto made = unet3d("given: false");
+    auto made = unet3d("given: false");
     for (const auto& [name, tensor] : made->parameters().all())
       if (name.find("temporal") != std::string::npos) tensor.zero_();
     return made;
