@@ -225,16 +225,16 @@ class Pipeline {
     assign(targets, values, init);
   }
 
-  // The channels of a given part are the last of the input: their weights start at zero.
+  // The channels of a given part are the last of the input (times the pixels of a patch): their weights start at zero.
   void add_given_channels(NamedTensors& values) const {
-    const std::int64_t added = model_.spec.shape[0] + 1;
+    const std::int64_t given = model_.spec.shape[0] + 1;
     for (auto& [name, value] : values)
       for (const auto& [own, target] : model_.backbone->parameters().all()) {
         if (own != name || value.dim() < 3 || value.dim() != target.dim()) continue;
         std::vector<std::int64_t> shape = value.sizes().vec();
-        shape[1] += added;
-        if (target.sizes() != at::IntArrayRef(shape)) continue;
+        const std::int64_t added = target.size(1) - shape[1];
         shape[1] = added;
+        if (value.size(0) != target.size(0) || added <= 0 || added % given != 0) continue;
         value = at::cat({value, at::zeros(shape, value.options())}, 1);
       }
   }

@@ -240,7 +240,7 @@ CATCH_TEST_CASE("a GIF that comes back to its first colours shows them again", "
 }
 
 CATCH_TEST_CASE("a video written frame by frame is the one written whole", "[media][video]") {
-  const Scratch scratch("appended");
+  const Scratch scratch;
   const Clip clip = numbered_clip(32, 16, 20, 1);
   const VideoWriting how{.rate = {24000, 1001}};
   write_video(scratch / "whole.mp4", clip, how);
@@ -249,9 +249,9 @@ CATCH_TEST_CASE("a video written frame by frame is the one written whole", "[med
   CATCH_CHECK_FALSE(std::filesystem::exists(scratch / "parts.mp4"));
   file.finish();
   CATCH_CHECK(read_file(scratch / "parts.mp4") == read_file(scratch / "whole.mp4"));
-  CATCH_CHECK(message_of([&] { VideoAppender(scratch / "x.gif", 32, 16, 1, how); }).find(".mp4 alone") !=
+  CATCH_CHECK(message_of<Error>([&] { VideoAppender(scratch / "x.gif", 32, 16, 1, how); }).find(".mp4 alone") !=
               std::string::npos);
-  CATCH_CHECK(message_of([&] { VideoAppender(scratch / "x.mp4", 31, 16, 1, how); }).find("sides must be even") !=
+  CATCH_CHECK(message_of<Error>([&] { VideoAppender(scratch / "x.mp4", 31, 16, 1, how); }).find("sides must be even") !=
               std::string::npos);
 }
 
