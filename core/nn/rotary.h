@@ -13,7 +13,6 @@ namespace thaw::nn {
 
 struct Rotation {
   at::Tensor cos_LD, sin_LD;  // float32; [N, 1, L, D] where samples have their own places
-  bool is_defined() const { return cos_LD.defined(); }
 };
 
 /// Of places [L, A] or [N, L, A]: the a-th axis turns axes[a] features, an even number of them. Angles in float64: at
