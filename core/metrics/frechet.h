@@ -22,7 +22,7 @@ struct Interval {
 };
 /// 95 % interval of the distance over resamples of `a`, their bias taken off (Efron and Tibshirani 1993, section 10.2).
 Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& features_b, std::uint64_t seed,
-                          int resamples = 50);
+                          int resamples = 50, CovarianceDivisor divisor = CovarianceDivisor::kDegreesOfFreedom);
 
 /// 95 % Wilson score interval of a proportion.
 Interval proportion_interval(std::int64_t successes, std::int64_t n);

@@ -163,7 +163,8 @@ class PeakSignalToNoise : public Metric {
     const at::Tensor a = unit(subject.encoded), b = unit(subject.originals);
     // Data without height and width is one picture of one row.
     const auto rows = [](const at::Tensor& x) { return x.dim() < 4 ? x.reshape({x.size(0), 1, 1, -1}) : x; };
-    return of_pictures("psnr", peak_signal_to_noise(rows(a), rows(b)), "decibel, mean over held-out examples");
+    return of_pictures("psnr", peak_signal_to_noise(rows(a), rows(b)),
+                       "decibel, mean over pairs with the held-out example of the same index");
   }
 };
 
@@ -172,7 +173,8 @@ class StructuralSimilarity : public Metric {
   Measured measure(const Subject& subject) const override {
     if (!subject.originals.defined()) return {};
     return of_pictures("ssim", structural_similarity(unit(subject.encoded), unit(subject.originals)),
-                       "structural similarity, Gaussian window of 11 with sigma 1.5, mean over held-out examples");
+                       "structural similarity, Gaussian window of 11 with sigma 1.5, mean over pairs with the held-out "
+                       "example of the same index");
   }
 };
 

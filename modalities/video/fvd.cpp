@@ -28,6 +28,7 @@ const std::vector<FvdProtocol>& fvd_protocols() {
 namespace {
 
 constexpr std::uint32_t kChoice = 5, kBeginning = 6;  // draws of Purpose::kEvaluate
+constexpr int kResamples = 50;
 
 // The first `count` of a permutation.
 std::vector<std::int64_t> drawn(std::int64_t size, std::int64_t count, std::uint64_t seed) {
@@ -89,7 +90,7 @@ class Fvd : public Metric {
                " frames, real ones ", protocol_.stride, " apart", protocol_.mirror ? " and mirrored" : "",
                ", bilinear to 224 x 224, covariances divided by n");
     const double value = frechet_distance(own, real, CovarianceDivisor::kCount);
-    const Interval interval = frechet_interval(own, real, parts_.seed);
+    const Interval interval = frechet_interval(own, real, parts_.seed, kResamples, CovarianceDivisor::kCount);
     return {{{protocol_.name, value, interval, own.size(0),
               concat(protocol_.source, protocol_.source.empty() ? "" : ": ", parameters,
                      "; 95 % bootstrap interval over generated clips")}},
