@@ -61,7 +61,7 @@ void expect_parts(const Backbone& backbone, const at::Tensor& x, std::size_t lev
   if (!backbone.takes_parts())
     throw ConfigError(
         "backbone: this network takes one noise level a sample, and is asked about a sample whose parts have levels of "
-        "their own. Use a backbone that takes them, such as \"unet3d\".");
+        "their own. Use a backbone that takes them: \"unet3d\", or \"video_dit\" with patch_time 1.");
 }
 
 }  // namespace

@@ -99,6 +99,12 @@ at::Tensor FactorisedTransformer::operator()(const at::Tensor& x_NCTHW, const To
 at::Tensor embedding_in(const Grid3d& grid, const Told& told, const ToldEmbedding& embed) {
   const at::Tensor& noise = told.noise;
   if (noise.dim() == 1) return embed(told).unsqueeze(1).unsqueeze(1);
+  if (noise.dim() == 2) {  // one for each time
+    Told parts = told;
+    for (at::Tensor* numbers : {&parts.noise, &parts.target})
+      if (numbers->defined() && numbers->dim() == 2) *numbers = numbers->unsqueeze(2).unsqueeze(3);
+    return embedding_in(grid, parts, embed);
+  }
   const auto fits = [&](std::int64_t axis, std::int64_t count) {
     return noise.size(axis) == 1 || noise.size(axis) == count;
   };

@@ -31,20 +31,21 @@ struct SpaceTimeOptions {
 };
 
 /// What the patches of a grid are told: [N, 1 or T, 1 or S, D]. Throws DataError where told.noise is neither [N] nor
-/// [N, t, h, w] with the grid's numbers or ones.
+/// [N, t] nor [N, t, h, w] with the grid's numbers or ones.
 at::Tensor embedding_in(const Grid3d& grid, const Told& told, const ToldEmbedding& embed);
 
 /// Factorised: blocks in turn within each time and along time at each place, adaLN-Zero. Ma et al. 2024 (Latte),
-/// variant
-/// 1. Positions are sines and cosines of the coordinates: any number of times and any size that patches tile.
+/// variant 1. Positions are sines and cosines of the coordinates: any number of times and any size that patches tile.
 class FactorisedTransformer {
  public:
   /// Throws ConfigError when heads do not divide the features, or they are no multiple of 4.
   FactorisedTransformer(const Scope& scope, const SpaceTimeOptions& options);
-  /// x [N, C, T, H, W]; told.noise [N], or [N, t, h, w] with the numbers of patches or ones: levels of parts of a
-  /// sample.
+  /// x [N, C, T, H, W]; told.noise [N], [N, t], or [N, t, h, w] with the numbers of patches or ones: levels of parts
+  /// of a sample.
   at::Tensor operator()(const at::Tensor& x_NCTHW, const Told& told) const;
   std::int64_t attention_layers() const { return options_.depth; }
+  /// A level for each time: where a patch is one of them.
+  bool takes_parts() const { return options_.patch.times == 1; }
 
  private:
   struct Block {
@@ -85,6 +86,8 @@ class RotaryTransformer {
   std::vector<at::Tensor> packed(const std::vector<at::Tensor>& samples, const Told& told,
                                  std::int64_t row_length = 0) const;
   std::int64_t attention_layers() const { return options_.depth; }
+  /// A level for each time: where a patch is one of them.
+  bool takes_parts() const { return options_.patch.times == 1; }
 
  private:
   struct Block {

@@ -102,11 +102,14 @@ CATCH_TEST_CASE("equal levels of all parts are the level of the clip; others are
     const auto each = [&](at::IntArrayRef parts) { return column.expand(parts).contiguous(); };
     for (const std::vector<std::int64_t>& parts : {std::vector<std::int64_t>{3, 1, 1, 1}, {3, 3, 1, 1}, {3, 3, 2, 3}})
       CATCH_CHECK(gap(backbone->forward(x, each(parts), told), whole) < 1e-5);
+    CATCH_CHECK(backbone->takes_parts());
+    CATCH_CHECK(gap(backbone->forward(x, noise.unsqueeze(1).expand({3, 3}).contiguous(), told), whole) < 1e-5);
     at::Tensor levels = each({3, 3, 1, 1});
     levels[1][2] = 0.0;  // the last frame of the second clip is clean
     const at::Tensor output = backbone->forward(x, levels, told);
     CATCH_CHECK(gap(output[1], whole[1]) > 1e-3);
     CATCH_CHECK(gap(output[0], whole[0]) < 1e-5);
+    CATCH_CHECK(at::equal(backbone->forward(x, levels.flatten(1), told), output));
     CATCH_CHECK_THROWS_WITH(backbone->forward(x, each({3, 2, 1, 1}), told),
                             Catch::Contains("expected [N] or [N, 3, 2, 3] or ones there, got [3, 2, 1, 1]"));
   }
