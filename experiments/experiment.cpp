@@ -311,6 +311,18 @@ const EntryInfo& Experiment::metric_info(const std::string& text) const {
   return entry.info;
 }
 
+std::vector<std::filesystem::path> Experiment::metric_files() const {
+  std::vector<std::filesystem::path> files;
+  for (const std::string& text : evaluate_.metrics) {
+    const Config section = section_of(text, "evaluate.metrics");
+    const auto& entry = catalog_->metrics.find(section);
+    const Settings settings = catalog_->metrics.read(section, entry);
+    for (const Option& option : entry.info.options)
+      if (option.name == "network" && !settings.text("network").empty()) files.emplace_back(settings.text("network"));
+  }
+  return files;
+}
+
 MetricPtr Experiment::metric(const std::string& text, const MetricParts& parts) const {
   return catalog_->metrics.create(section_of(text, "evaluate.metrics"), "", parts);
 }

@@ -72,6 +72,8 @@ class Experiment {
   /// By name, or "name option=value ...": what the catalog says of it, and the metric itself.
   const EntryInfo& metric_info(const std::string& text) const;
   MetricPtr metric(const std::string& text, const MetricParts& parts) const;
+  /// Files that the metrics read by their option "network".
+  std::vector<std::filesystem::path> metric_files() const;
   Grid grid() const { return grid(0); }
   Grid grid(std::int64_t steps) const;  // 0: as configured
   /// Standard deviation a published scheduler starts from; 0 without one: that of unit-variance data at the first

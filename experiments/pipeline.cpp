@@ -137,6 +137,8 @@ class Pipeline {
     for (const auto& [name, path] :
          {std::pair("evaluate.features", evaluate.features), std::pair("evaluate.judge", evaluate.judge)})
       if (!path.empty()) text += inputs_.of(name, model_files(path)) + "\n";
+    if (const auto files = experiment_.metric_files(); !files.empty())
+      text += inputs_.of("evaluate.metrics", files) + "\n";
     return text;
   }
 

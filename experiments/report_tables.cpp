@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <set>
 
@@ -148,7 +149,9 @@ std::string along_plot(const ReportAlong& along) {
     plot.series.push_back(std::move(series));
   }
   const std::string drawn = render_plot(plot);
-  return drawn.empty() ? "" : concat("<h3>", readable(along.figure), " by ", escape(axis), "</h3>\n", drawn);
+  if (drawn.empty()) return "";
+  if (!name.empty()) name[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(name[0])));
+  return concat("<h3>", escape(name), " by ", escape(axis), "</h3>\n", drawn);
 }
 
 std::string measurement_row(const ReportFigure& figure) {

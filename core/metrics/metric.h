@@ -91,6 +91,7 @@ using MetricPtr = std::shared_ptr<const Metric>;
 ///   needs_held_out   the dataset has a split "test"
 ///   needs_features   evaluate.features, a network whose features are compared
 ///   needs_judge      evaluate.judge, a classifier that says what samples show
+/// An option "network" names a file that the metric reads: a finished stage is done again when it has changed.
 using MetricRegistry = Registry<MetricPtr, const MetricParts&>;
 
 /// Metrics of every kind of data: frechet, class_agreement, prompt_obeyed, accuracy, psnr, ssim.

@@ -6,7 +6,7 @@
 
 #include "core/base/error.h"
 #include "core/metrics/frechet.h"
-#include "experiments/catalog.h"
+#include "experiments/experiment.h"
 #include "modalities/video/fvd.h"
 #include "tests/catch.h"
 
@@ -60,6 +60,16 @@ CATCH_TEST_CASE("too few clips or frames are no FVD of that name", "[video][fvd]
   const Catalog catalog = make_catalog();
   CATCH_REQUIRE(fvd_protocols().size() == 5);
   for (const FvdProtocol& protocol : fvd_protocols()) CATCH_CHECK(catalog.metrics.contains(protocol.name));
+}
+
+CATCH_TEST_CASE("a run knows the files its metrics read", "[video][fvd]") {
+  const Catalog catalog = make_catalog();
+  const Config config = Config::parse(
+      "dataset: {type: moving_digits, digits: 1, told: label}\ncodec: clip\nbackbone: unet3d\n"
+      "evaluate: {metrics: [velocity_error, \"fvd network=weights/i3d.safetensors frames=12\", fvd]}",
+      "t");
+  const std::vector<std::filesystem::path> files{"weights/i3d.safetensors"};
+  CATCH_CHECK(Experiment(config, catalog).metric_files() == files);
 }
 
 CATCH_TEST_CASE("covariances divided by n make the distance of equal means smaller by (n - 1) / n", "[core][metrics]") {
