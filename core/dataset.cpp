@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/math/philox.h"
 
@@ -16,6 +17,12 @@ std::unique_ptr<SampleAppender> Codec::appender(const std::filesystem::path&, co
 
 at::Tensor Codec::read(const std::filesystem::path& path, const std::vector<std::int64_t>&) const {
   throw ConfigError(concat("codec: this one reads no files of its own: ", path.string(), "; use .npz."));
+}
+
+std::vector<std::string> Codec::write_shown(const at::Tensor& raw_N, std::int64_t columns,
+                                            const std::filesystem::path& folder, const std::string& stem) const {
+  write_file(folder / (stem + ".png"), sheet_png(raw_N, columns));
+  return {stem + ".png"};
 }
 
 Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices) {

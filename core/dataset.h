@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/backbone.h"
+#include "core/precision.h"
 #include "core/prompt_checker.h"
 
 namespace thaw {
@@ -60,6 +61,10 @@ class Codec {
   virtual bool is_costly() const { return false; }
   /// The raw samples laid out for people, `columns` a row, as one PNG.
   virtual std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const = 0;
+  /// Writes what a page shows of raw samples into the folder, under names that begin with `stem`, and returns the
+  /// names: here the sheet; of what plays, something that plays.
+  virtual std::vector<std::string> write_shown(const at::Tensor& raw_N, std::int64_t columns,
+                                               const std::filesystem::path& folder, const std::string& stem) const;
   /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.
   virtual void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
                      std::int64_t first) const = 0;
@@ -72,13 +77,15 @@ class Codec {
 };
 using CodecPtr = std::shared_ptr<const Codec>;
 
-struct Model;
+class Autoencoder;
 
-/// What a codec may open: an autoencoder's model, and the codec between raw data and what it takes.
+/// What a codec may open: an autoencoder, where it computes, and the codec between raw data and what it takes.
 struct OpenedAutoencoder {
-  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Autoencoder> autoencoder;  // null: there is a model, and it is no autoencoder
   CodecPtr codec;
   std::vector<std::filesystem::path> files{};
+  c10::Device device{c10::kCPU};
+  Precision precision = Precision::kFloat32;
 };
 struct CodecParts {
   std::function<OpenedAutoencoder(const std::string& path)> open_autoencoder{};

@@ -28,7 +28,7 @@ std::string png_of_picture(const at::Tensor& pixels_CHW) {
                     static_cast<int>(hwc.size(1)), static_cast<int>(hwc.size(0)), static_cast<int>(hwc.size(2)));
 }
 
-std::string sheet_of_pictures(const at::Tensor& pixels_NCHW, std::int64_t columns) {
+at::Tensor sheet_pixels(const at::Tensor& pixels_NCHW, std::int64_t columns) {
   constexpr std::int64_t kGap = 2;
   constexpr int kGapValue = 96;
   const std::int64_t n = pixels_NCHW.size(0), c = pixels_NCHW.size(1), h = pixels_NCHW.size(2), w = pixels_NCHW.size(3);
@@ -37,7 +37,11 @@ std::string sheet_of_pictures(const at::Tensor& pixels_NCHW, std::int64_t column
   at::Tensor sheet = at::full({c, rows * (h + kGap) - kGap, columns * (w + kGap) - kGap}, kGapValue, at::kByte);
   for (std::int64_t i = 0; i < n; ++i)
     sheet.narrow(1, (i / columns) * (h + kGap), h).narrow(2, (i % columns) * (w + kGap), w).copy_(pixels_NCHW[i]);
-  return png_of_picture(sheet);
+  return sheet;
+}
+
+std::string sheet_of_pictures(const at::Tensor& pixels_NCHW, std::int64_t columns) {
+  return png_of_picture(sheet_pixels(pixels_NCHW, columns));
 }
 
 std::string padded(std::int64_t number) {

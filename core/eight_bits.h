@@ -19,6 +19,8 @@ at::Tensor to_eight_bits(const at::Tensor& x);
 std::string png_of_picture(const at::Tensor& pixels_CHW);
 /// uint8 [N, C, H, W] on one sheet, `columns` a row.
 std::string sheet_of_pictures(const at::Tensor& pixels_NCHW, std::int64_t columns);
+/// The same before it is a file: uint8 [C, H, W].
+at::Tensor sheet_pixels(const at::Tensor& pixels_NCHW, std::int64_t columns);
 
 /// A number for names of files that sort: 000042.
 std::string padded(std::int64_t number);

@@ -12,7 +12,6 @@
 #include "core/base/progress.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
-#include "core/model.h"
 
 namespace thaw {
 
@@ -22,15 +21,15 @@ constexpr std::int64_t kPart = 64;  // samples at a time
 
 class LatentCodec : public Codec {
  public:
-  LatentCodec(OpenedAutoencoder opened, const AutoencoderNetwork& network)
-      : opened_(std::move(opened)), network_(network), spec_(network.latent()) {}
+  explicit LatentCodec(OpenedAutoencoder opened)
+      : opened_(std::move(opened)), network_(*opened_.autoencoder), spec_(network_.latent()) {}
 
   at::Tensor encode(const at::Tensor& raw_N) const override {
-    return in_parts(opened_.codec->encode(raw_N).to(opened_.model->device),
+    return in_parts(opened_.codec->encode(raw_N).to(opened_.device),
                     [&](const at::Tensor& x) { return latents_for_denoiser(spec_, network_.encode(x).mean); });
   }
   at::Tensor decode(const at::Tensor& x_N) const override {
-    const at::Tensor back = in_parts(x_N.to(opened_.model->device, at::kFloat), [&](const at::Tensor& x) {
+    const at::Tensor back = in_parts(x_N.to(opened_.device, at::kFloat), [&](const at::Tensor& x) {
       return network_.decode(latents_from_denoiser(spec_, x));
     });
     return opened_.codec->decode(back);
@@ -54,6 +53,10 @@ class LatentCodec : public Codec {
   std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const override {
     return opened_.codec->sheet_png(raw_N, columns);
   }
+  std::vector<std::string> write_shown(const at::Tensor& raw_N, std::int64_t columns,
+                                       const std::filesystem::path& folder, const std::string& stem) const override {
+    return opened_.codec->write_shown(raw_N, columns, folder, stem);
+  }
   void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
              std::int64_t first) const override {
     opened_.codec->write(raw_N, folder, stem, first);
@@ -70,14 +73,14 @@ class LatentCodec : public Codec {
   template <class Function>
   at::Tensor in_parts(const at::Tensor& x_N, const Function& function) const {
     const c10::NoGradGuard no_grad;
-    const AutocastScope autocast(opened_.model->precision, opened_.model->device);
+    const AutocastScope autocast(opened_.precision, opened_.device);
     std::vector<at::Tensor> parts;
     for (const at::Tensor& part : x_N.split(kPart)) parts.push_back(function(part).to(at::kFloat));
     return at::cat(parts);
   }
 
   OpenedAutoencoder opened_;
-  const AutoencoderNetwork& network_;
+  const Autoencoder& network_;
   LatentSpec spec_;
 };
 
@@ -127,21 +130,22 @@ DatasetPtr encoded_dataset(DatasetPtr dataset, const Codec& codec, const std::fi
 }
 
 void register_latent_codec(CodecRegistry& registry) {
-  registry.add({{"latent",
-                 "An autoencoder's latents, each channel at mean 0 and deviation 1.",
-                 "Rombach et al. 2022 (LDM), section 3",
-                 {Option{.name = "autoencoder",
-                         .fallback = std::string(),
-                         .help = "its model directory or finished run",
-                         .required = true}},
-                 {}},
-                [](const Settings& settings, const CodecParts& parts) -> CodecPtr {
-                  OpenedAutoencoder opened = parts.open_autoencoder(settings.text("autoencoder"));
-                  const auto* network = dynamic_cast<const AutoencoderNetwork*>(opened.model->backbone.get());
-                  if (network == nullptr)
-                    settings.fail("autoencoder", concat(settings.text("autoencoder"), " is no autoencoder."));
-                  return std::make_shared<LatentCodec>(std::move(opened), *network);
-                }});
+  registry.add(
+      {{"latent",
+        "An autoencoder's latents: of one trained here each channel at mean 0 and deviation 1, of a published one "
+        "as its configuration scales them.",
+        "Rombach et al. 2022 (LDM), section 3",
+        {Option{.name = "autoencoder",
+                .fallback = std::string(),
+                .help = "its model directory or finished run, or a published one's folder with config.json",
+                .required = true}},
+        {}},
+       [](const Settings& settings, const CodecParts& parts) -> CodecPtr {
+         OpenedAutoencoder opened = parts.open_autoencoder(settings.text("autoencoder"));
+         if (!opened.autoencoder)
+           settings.fail("autoencoder", concat(settings.text("autoencoder"), " is no autoencoder."));
+         return std::make_shared<LatentCodec>(std::move(opened));
+       }});
 }
 
 }  // namespace thaw

@@ -227,6 +227,13 @@ nn::LayerNorm PublishedWeights::layer_norm(const std::string& name, std::int64_t
   return layer;
 }
 
+nn::RmsNorm PublishedWeights::rms_norm(const std::string& name, std::int64_t features, double epsilon) {
+  nn::RmsNorm layer;
+  layer.weight = take(name + ".weight", {features});
+  layer.epsilon = epsilon;
+  return layer;
+}
+
 nn::Embedding PublishedWeights::embedding(const std::string& name, std::int64_t count, std::int64_t features) {
   nn::Embedding layer;
   layer.weight = take(name + ".weight", {count, features});

@@ -83,6 +83,7 @@ class PublishedWeights {
   /// DataError naming `norm_num_groups` when the groups do not divide the channels.
   nn::GroupNorm group_norm(const std::string& name, std::int64_t channels, std::int64_t groups, double epsilon);
   nn::LayerNorm layer_norm(const std::string& name, std::int64_t features, bool has_weights, double epsilon);
+  nn::RmsNorm rms_norm(const std::string& name, std::int64_t features, double epsilon);
   nn::Embedding embedding(const std::string& name, std::int64_t count, std::int64_t features);
   void refuse_left_over() const;
 

@@ -3,6 +3,7 @@
 #include "core/analytic.h"
 #include "core/identity_codec.h"
 #include "core/latent_codec.h"
+#include "experiments/published_networks.h"
 #include "modalities/images/register.h"
 #include "modalities/video/register.h"
 
@@ -22,11 +23,13 @@ Catalog make_catalog() {
   register_exact_backbones(catalog.backbones);
   register_identity_codec(catalog.codecs);
   register_latent_codec(catalog.codecs);
+  register_metrics(catalog.metrics);
   register_tasks(catalog.tasks);
   register_level_maps(catalog.level_maps);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
-  video::register_video(catalog.datasets, catalog.codecs, catalog.backbones);
+  video::register_video(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
   video::register_tasks(catalog.tasks);
+  register_published(catalog.backbones, published_denoisers());
   return catalog;
 }
 
@@ -50,6 +53,7 @@ std::vector<Kind> kinds(const Catalog& catalog) {
           kind_of("level_maps", catalog.level_maps),
           kind_of("level_samplers", catalog.level_samplers),
           kind_of("measurements", catalog.measurements),
+          kind_of("metrics", catalog.metrics),
           kind_of("objectives", catalog.objectives),
           kind_of("samplers", catalog.samplers),
           kind_of("schedules", catalog.schedules),

@@ -12,6 +12,7 @@
 #include "core/math/grid.h"
 #include "core/math/schedule.h"
 #include "core/math/weighting.h"
+#include "core/metrics/metric.h"
 #include "core/objective.h"
 #include "samplers/sampler.h"
 
@@ -30,6 +31,7 @@ struct Catalog {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
+  MetricRegistry metrics{"metric"};
   TaskRegistry tasks{"task"};
   LevelMapRegistry level_maps{"level map"};
 };

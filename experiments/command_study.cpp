@@ -90,10 +90,10 @@ Part run_part(const Variant& variant, const Catalog& catalog, const std::string&
   part.trained_for_features = was_trained_with(experiment, experiment.evaluate().features);
   const auto& metrics = experiment.evaluate().metrics;
   if (std::find(metrics.begin(), metrics.end(), "frechet") == metrics.end()) return part;
-  Evaluator evaluator(experiment);
+  const Evaluator evaluator(experiment);
   for (const auto& cell : part.compared["cells"])
     if (cell.contains("n") && !part.floors.contains(cell["n"]))
-      part.floors[cell["n"]] = evaluator.frechet_floor(cell["n"]);
+      part.floors[cell["n"]] = evaluator.beside(cell["n"])["frechet_floor"];
   return part;
 }
 

@@ -21,6 +21,7 @@
 #include "experiments/command_ema.h"
 #include "experiments/command_explain.h"
 #include "experiments/command_export.h"
+#include "experiments/command_metric.h"
 #include "experiments/command_nll.h"
 #include "experiments/command_pipeline.h"
 #include "experiments/command_sample.h"
@@ -228,6 +229,7 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"
       "thaw ema RUN std=0.05,0.1 | decay=0.99  other averages of a training's weights, as model directories\n"
+      "thaw metric NAME A B [features= judge= n= seed= ...] [--json]   of two sets: runs, .npz, folders of videos\n"
       "thaw nll MODEL [DATA.npz] [split= n= steps= trace= probes= bound_steps= bound_draws= conditional=] [--json]\n"
       "                                        bits a dimension, by the flow and by the variational bound\n"
       "thaw report RUN                         the page again\n"
@@ -322,6 +324,7 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"ema", command_ema},
       {"certify", command_certify},
       {"explain", command_explain},
+      {"metric", command_metric},
       {"nll", command_nll},
       {"report", command_report},
       {"pack", command_pack},

@@ -42,7 +42,7 @@ nlohmann::json measure_solver(const Experiment& experiment, const Model& model, 
   const std::string stem = concat("compare_", file_stem(sampler), "_", budget);
   const SampledSet sampled = sample_resumable(experiment, model, request, sampler, pictures / (stem + ".partial"));
   const at::Tensor raw = experiment.codec()->decode(sampled.x);
-  const nlohmann::json measured = evaluator.measure(raw, request.labels, request.captions);
+  const nlohmann::json measured = evaluator.measure(subject_of(experiment, raw, request.labels, request.captions));
   const std::string picture = stem + ".png";
   write_file(pictures / picture,
              experiment.codec()->sheet_png(raw.narrow(0, 0, std::min(kShown, raw.size(0))), kShown / 2));
@@ -129,7 +129,7 @@ nlohmann::json compare_samplers(const Experiment& experiment, const Model& model
       progress.update(static_cast<std::int64_t>(cells.size()), concat(sampler, " at ", budget));
     }
   const auto& metrics = experiment.evaluate().metrics;
-  return {{"quality", metrics.empty() ? "" : metrics.front()}, {"n", compare.n}, {"cells", cells}};
+  return {{"quality", metrics.empty() ? "" : experiment.metric_info(metrics.front()).name}, {"n", compare.n}, {"cells", cells}};
 }
 
 nlohmann::json run_comparison(const LoadedModel& loaded, const std::filesystem::path& folder,

@@ -1,8 +1,10 @@
 #pragma once
-// What samples are worth, measured by networks; where one had a part in making them, that is said.
+// What samples and networks are worth, by the metrics a configuration names; where a network that measures had a part
+// in making the samples, that is said.
 
 #include <nlohmann/json.hpp>
 
+#include "core/metrics/metric.h"
 #include "experiments/model_folder.h"
 
 namespace thaw {
@@ -14,38 +16,38 @@ void expect_measurable(const Experiment& experiment);
 /// figures of such a network are of what was trained for.
 bool was_trained_with(const Experiment& experiment, const std::string& network);
 
-/// Measures raw samples with the networks and reference data an experiment names.
+/// A model directory of a classifier, called `named` in protocols.
+TrainedClassifierPtr open_classifier(const Catalog& catalog, const std::string& path, const std::string& named);
+
+/// {<figure>: value, "details": {<figure>: {low, high, n, protocol}}, "per_sample": {<name>: [...]}} and what else the
+/// metrics tell, as "prompts".
+nlohmann::json figures_json(const std::vector<Measured>& all);
+
+/// Measures with the metrics, networks and reference data that an experiment names.
 class Evaluator {
  public:
   /// Opens the networks and checks that they take the experiment's samples: ConfigError where one cannot.
   explicit Evaluator(const Experiment& experiment);
 
-  /// raw [n, ...] as the codec decodes, labels and captions asked for (may be empty). {"class_agreement": ..,
-  /// "frechet": .., "prompt_obeyed": .., "prompts": as measure_prompts tells, "details": {name: {low, high, n,
-  /// protocol}}}, as far as the experiment asks for them.
+  /// figures_json of all metrics; one whose subject is not there tells nothing.
+  nlohmann::json measure(const Subject& subject) const;
+
+  /// Raw samples [n, ...] as the codec decodes, with the labels and captions asked for (may be empty).
   nlohmann::json measure(const at::Tensor& raw, const std::vector<std::int64_t>& labels,
-                         const std::vector<std::string>& captions = {});
+                         const std::vector<std::string>& captions = {}) const {
+    return measure({.raw = raw, .labels = labels, .captions = captions});
+  }
 
-  /// The Frechet distance of n real training examples, and of n samples of noise, to the same reference.
-  double frechet_floor(std::int64_t n);
-  double frechet_noise(std::int64_t n);
-
-  /// What measure_prompts tells of the first n held-out examples and their own captions: as well as the judge reads.
-  nlohmann::json real_prompts(std::int64_t n);
+  /// What stands beside the figures of n samples: ceilings, floors and noise, of data where the answer is known.
+  nlohmann::json beside(std::int64_t n) const;
 
  private:
-  bool wants(const std::string& metric) const;
-  void open_judge();
-  at::Tensor features(const at::Tensor& raw);
-  const at::Tensor& reference();
-  void add_class_agreement(nlohmann::json& result, const at::Tensor& raw, const std::vector<std::int64_t>& labels);
-  void add_prompts(nlohmann::json& result, const at::Tensor& raw, const std::vector<std::string>& captions);
-  Naming naming() const;
-
-  const Experiment& experiment_;
-  std::optional<LoadedModel> features_, judge_;
-  at::Tensor reference_;
+  std::vector<MetricPtr> metrics_;
 };
+
+/// Samples of an experiment; where they are told held-out examples, in pairs with those.
+Subject subject_of(const Experiment& experiment, const at::Tensor& raw, const std::vector<std::int64_t>& labels,
+                   const std::vector<std::string>& captions);
 
 /// Share of held-out examples a classifier names rightly.
 nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model);
@@ -54,8 +56,5 @@ nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model
 /// codes in use, where it has codes. Writes originals beside reconstructions into folder/reconstructions.png.
 nlohmann::json measure_reconstruction(const Experiment& experiment, const Model& model,
                                       const std::filesystem::path& folder);
-
-/// The raw examples [first, first + n) of a dataset, stacked.
-Batch examples(const Dataset& dataset, std::int64_t n);
 
 }  // namespace thaw

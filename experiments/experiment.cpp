@@ -10,6 +10,7 @@
 #include "core/latent_codec.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
+#include "experiments/opened_autoencoder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
 #include "experiments/weight_precision.h"
@@ -134,13 +135,9 @@ ModelOpener Experiment::model_opener() const {
 }
 
 CodecParts Experiment::codec_parts() const {
-  const auto open = [catalog = catalog_, device = device_name_,
-                     precision = precision_name_](const std::string& path) -> OpenedAutoencoder {
-    auto loaded = std::make_shared<LoadedModel>(
-        open_model(path, *catalog, {concat("device=", device), concat("precision=", precision)}));
-    return {std::shared_ptr<const Model>(loaded, &loaded->model), loaded->experiment->codec(), model_files(path)};
-  };
-  return {open};
+  return {[catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path) {
+    return open_autoencoder(path, *catalog, device, precision);
+  }};
 }
 
 SecondModelOpener Experiment::guide_opener() const {
@@ -191,25 +188,19 @@ void Experiment::read_evaluation() {
           .read(
               std::vector<Option>{
                   {"n", std::int64_t{500}, "samples", 2, 1e7},
-                  {"metrics",
-                   std::vector<std::string>{},
-                   "names",
-                   0,
-                   0,
-                   {"accuracy", "class_agreement", "frechet", "psnr", "prompt_obeyed"}},
+                  {"metrics", std::vector<std::string>{}, "names, or \"name option=value ...\""},
                   {"features", std::string(), "model directory of the network whose features frechet compares"},
                   {"judge", std::string(),
                    "model directory of the classifier that recognises samples, or what of prompts they show"}},
               "section evaluate");
   evaluate_ = {evaluate.integer("n"), evaluate.texts("metrics"), evaluate.text("features"), evaluate.text("judge")};
-  const auto wants = [&](const char* metric) {
-    return std::find(evaluate_.metrics.begin(), evaluate_.metrics.end(), metric) != evaluate_.metrics.end();
-  };
-  if (wants("frechet") && evaluate_.features.empty())
-    evaluate.fail("metrics", "frechet needs evaluate.features, a model directory.");
-  for (const char* metric : {"class_agreement", "prompt_obeyed"})
-    if (wants(metric) && evaluate_.judge.empty())
-      evaluate.fail("metrics", concat(metric, " needs evaluate.judge, a model directory."));
+  for (const std::string& text : evaluate_.metrics) {
+    const EntryInfo& metric = metric_info(text);
+    if (metric.has_trait("needs_features") && evaluate_.features.empty())
+      evaluate.fail("metrics", concat(metric.name, " needs evaluate.features, a model directory."));
+    if (metric.has_trait("needs_judge") && evaluate_.judge.empty())
+      evaluate.fail("metrics", concat(metric.name, " needs evaluate.judge, a model directory."));
+  }
   const Settings compare = config_.section("compare").read(
       std::vector<Option>{{"samplers", std::vector<std::string>{},
                            "names, or \"name option=value ...\"; `all` for every planned one; none for no comparison"},
@@ -290,10 +281,12 @@ Model Experiment::make_model() const {
   return model;
 }
 
-Solver Experiment::solver(const std::string& text) const {
-  if (config_.section("sampler").type("dpmpp_2m") == text) return solver_;
+namespace {
+
+// "name option=value ..." as the section of a component; `key` names the list it stands in.
+Config section_of(const std::string& text, const char* key) {
   const std::vector<std::string> words = split_words(text);
-  Config section = Config::empty(concat("compare.samplers: \"", text, "\""));
+  Config section = Config::empty(concat(key, ": \"", text, "\""));
   if (!words.empty()) section.set("type", words.front());
   for (std::size_t i = 1; i < words.size(); ++i) {
     const std::size_t equals = words[i].find('=');
@@ -301,7 +294,25 @@ Solver Experiment::solver(const std::string& text) const {
       section.fail("", concat("expected option=value after the name, got \"", words[i], "\"."));
     section.set(words[i].substr(0, equals), words[i].substr(equals + 1));
   }
-  return catalog_->samplers.create(section, "");
+  return section;
+}
+
+}  // namespace
+
+Solver Experiment::solver(const std::string& text) const {
+  if (config_.section("sampler").type("dpmpp_2m") == text) return solver_;
+  return catalog_->samplers.create(section_of(text, "compare.samplers"), "");
+}
+
+const EntryInfo& Experiment::metric_info(const std::string& text) const {
+  const Config section = section_of(text, "evaluate.metrics");
+  const auto& entry = catalog_->metrics.find(section);
+  catalog_->metrics.read(section, entry);
+  return entry.info;
+}
+
+MetricPtr Experiment::metric(const std::string& text, const MetricParts& parts) const {
+  return catalog_->metrics.create(section_of(text, "evaluate.metrics"), "", parts);
 }
 
 Grid Experiment::grid(std::int64_t steps) const {

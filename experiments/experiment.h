@@ -15,7 +15,7 @@ namespace thaw {
 
 struct EvaluateSettings {
   std::int64_t n = 500;
-  std::vector<std::string> metrics{};
+  std::vector<std::string> metrics{};  // names, or "name option=value ..."
   std::string features{}, judge{};  // model directories
 };
 
@@ -69,6 +69,9 @@ class Experiment {
   Solver solver() const { return solver_; }
   /// By name, or "name option=value ...".
   Solver solver(const std::string& text) const;
+  /// By name, or "name option=value ...": what the catalog says of it, and the metric itself.
+  const EntryInfo& metric_info(const std::string& text) const;
+  MetricPtr metric(const std::string& text, const MetricParts& parts) const;
   Grid grid() const { return grid(0); }
   Grid grid(std::int64_t steps) const;  // 0: as configured
   /// Standard deviation a published scheduler starts from; 0 without one: that of unit-variance data at the first

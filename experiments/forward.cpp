@@ -1,5 +1,6 @@
 #include "experiments/forward.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <ATen/ATen.h>
@@ -9,6 +10,7 @@
 #include "core/base/text.h"
 #include "core/checkpoint.h"
 #include "core/lora.h"
+#include "experiments/published_networks.h"
 #include "modalities/images/published.h"
 
 namespace thaw {
@@ -16,8 +18,6 @@ namespace thaw {
 namespace fs = std::filesystem;
 
 namespace {
-
-using image::PublishedArgument;
 
 /// The tensors of a file, each to be taken once.
 class Arguments {
@@ -78,7 +78,7 @@ std::vector<std::string> names_of(const std::vector<PublishedArgument>& argument
 }
 
 NamedTensors denoise(const fs::path& folder, Arguments arguments, const ForwardLora& lora) {
-  const image::PublishedNetwork network = image::open_published_network(folder);
+  const PublishedNetwork network = open_published(folder, published_denoisers());
   const NamedTensors& weights = network.backbone->parameters().all();
   if (!lora.path.empty()) LoraMerge(weights).set({{load_lora(lora.path, weights), lora.scale}});
   const at::Tensor x = arguments.require(network.input_name, network.class_name);
@@ -86,6 +86,14 @@ NamedTensors denoise(const fs::path& folder, Arguments arguments, const ForwardL
   const Condition condition = arguments.conditions(network.arguments);
   arguments.refuse_left_over(network.class_name, names_of(network.arguments, {network.input_name, "timestep"}));
   return {{"sample", network.backbone->forward(x, each_timestep(x, timestep) * network.timestep_scale, condition)}};
+}
+
+/// All that are read, denoisers of every modality among them.
+std::vector<std::string> class_names() {
+  std::vector<std::string> names = image::published_class_names();
+  for (const auto& [name, entry] : published_denoisers())
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  return names;
 }
 
 /// A picture `sample` through both halves, or latents `z` through the second.
@@ -130,13 +138,13 @@ NamedTensors control(const fs::path& folder, Arguments arguments) {
 
 int run_forward(const fs::path& folder, const fs::path& in, const fs::path& out, const ForwardLora& lora) {
   const c10::NoGradGuard no_gradient;
-  const image::PublishedKind kind = image::published_kind(folder);
-  if (kind != image::PublishedKind::kDenoiser && !lora.path.empty())
-    throw ConfigError("command line: lora: only networks that denoise take one.");
+  const bool denoises = published_denoisers().contains(open_published_config(folder, class_names()).class_name);
+  if (!denoises && !lora.path.empty()) throw ConfigError("command line: lora: only networks that denoise take one.");
   Arguments arguments(in);
-  save_tensors(out, kind == image::PublishedKind::kDenoiser      ? denoise(folder, std::move(arguments), lora)
-                    : kind == image::PublishedKind::kAutoencoder ? autoencode(folder, std::move(arguments))
-                                                                 : control(folder, std::move(arguments)));
+  save_tensors(out, denoises ? denoise(folder, std::move(arguments), lora)
+                    : image::published_kind(folder) == image::PublishedKind::kAutoencoder
+                        ? autoencode(folder, std::move(arguments))
+                        : control(folder, std::move(arguments)));
   std::printf("%s\n", out.c_str());
   return 0;
 }

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <numeric>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -18,6 +19,7 @@ constexpr std::int64_t kShown = 10;
 constexpr int kForwardFrames = 9;
 constexpr std::int64_t kSheetColumns = 12;
 constexpr std::int64_t kWithCaption = 24;
+constexpr std::int64_t kShownColumns = 6;  // two sheets stand side by side
 
 std::string numbered(const std::string& stem, std::size_t i) {
   return concat(stem, i < 10 ? "_0" : "_", i, ".png");
@@ -32,9 +34,14 @@ class PictureWriter {
     write_file(folder_ / file, codec_.sheet_png(raw, columns));
     index_[group].push_back({{"file", file}, {"caption", caption}});
   }
+  /// As the codec shows samples.
+  void add_shown(const std::string& group, const std::string& stem, const std::string& caption, const at::Tensor& raw) {
+    for (const std::string& file : codec_.write_shown(raw, kShownColumns, folder_, stem))
+      index_[group].push_back({{"file", file}, {"caption", caption}});
+  }
   /// One sample with what it was asked for; its number tells the report which verdict is its own.
   void add_sample(std::size_t number, const std::string& asked, const at::Tensor& raw) {
-    add("samples", numbered("sample", number), asked, raw, 1);
+    add_shown("samples", concat("sample", number < 10 ? "_0" : "_", number), asked, raw);
     index_["samples"].back()["sample"] = number;
   }
   std::size_t count(const std::string& group) const { return index_.contains(group) ? index_[group].size() : 0; }
@@ -85,6 +92,34 @@ void add_reverse(const Experiment& experiment, const Model& model, PictureWriter
       });
 }
 
+// As many held-out examples of each class as there are samples of it; none where the data has no other split.
+void add_real(const Experiment& experiment, const std::vector<std::int64_t>& wanted, PictureWriter& pictures) {
+  const DatasetPtr data = experiment.held_out();
+  if (!data) return;
+  const auto classes = static_cast<std::int64_t>(wanted.size());
+  if (classes == 0) {
+    pictures.add_shown("real", "real", "held-out examples", examples(*data, kSheetColumns).data);
+    return;
+  }
+  std::vector<std::vector<at::Tensor>> own(wanted.size());
+  std::int64_t missing = std::accumulate(wanted.begin(), wanted.end(), std::int64_t{0});
+  const std::int64_t searched = std::min<std::int64_t>(data->size(), 40 * missing);
+  for (std::int64_t i = 0; i < searched && missing > 0; ++i) {
+    const Condition condition = data->condition(i);
+    const auto label = condition.find("label");
+    if (label == condition.end()) return;
+    const auto c = label->second.item<std::int64_t>();
+    if (c >= classes) continue;
+    std::vector<at::Tensor>& same = own[static_cast<std::size_t>(c)];
+    if (static_cast<std::int64_t>(same.size()) >= wanted[static_cast<std::size_t>(c)]) continue;
+    same.push_back(data->get(i).data);
+    --missing;
+  }
+  for (std::int64_t c = 0; c < classes; ++c)
+    if (const auto& all = own[static_cast<std::size_t>(c)]; !all.empty())
+      pictures.add_shown("real", concat("real_", c), std::to_string(c), at::stack(all));
+}
+
 }  // namespace
 
 void write_pictures(const Experiment& experiment, const Model& model, const Samples& samples,
@@ -94,18 +129,19 @@ void write_pictures(const Experiment& experiment, const Model& model, const Samp
   add_forward(experiment, pictures);
   add_reverse(experiment, model, pictures);
   const std::int64_t classes = std::min<std::int64_t>(experiment.data_spec().num_classes, 100);
+  std::vector<std::int64_t> shown;
   for (std::int64_t c = 0; c < classes; ++c) {
     std::vector<at::Tensor> own;
     for (std::size_t i = 0; i < labels.size() && own.size() < static_cast<std::size_t>(kSheetColumns); ++i)
       if (labels[i] == c) own.push_back(raw[static_cast<std::int64_t>(i)]);
-    if (!own.empty())
-      pictures.add("samples", concat("class_", c, ".png"), std::to_string(c), at::stack(own), kSheetColumns);
+    if (!own.empty()) pictures.add_shown("samples", concat("class_", c), std::to_string(c), at::stack(own));
+    shown.push_back(static_cast<std::int64_t>(own.size()));
   }
   for (std::size_t i = 0; i < captions.size() && i < static_cast<std::size_t>(kWithCaption); ++i)
     pictures.add_sample(i, captions[i], raw.narrow(0, static_cast<std::int64_t>(i), 1));
   if (classes == 0 && captions.empty())
-    pictures.add("samples", "samples.png", "samples", raw.narrow(0, 0, std::min<std::int64_t>(raw.size(0), 120)),
-                 kSheetColumns);
+    pictures.add_shown("samples", "samples", "samples", raw.narrow(0, 0, std::min<std::int64_t>(raw.size(0), 120)));
+  if (captions.empty()) add_real(experiment, shown, pictures);
   pictures.finish();
 }
 

@@ -269,20 +269,25 @@ class Pipeline {
   void evaluate_stage() {
     load_evaluator();
     const Samples samples = read_samples(folder_ / "samples" / "samples.npz");
-    nlohmann::json measured = evaluator_->measure(samples.raw, samples.labels, samples.captions);
-    if (measured.contains("prompt_obeyed")) {
-      measured["prompts"]["real"] = evaluator_->real_prompts(samples.raw.size(0))["rows"];
-      measured["prompt_obeyed_ceiling"] = measured["prompts"]["real"][0]["share"];
-    }
-    if (measured.contains("frechet")) {
-      measured["frechet_floor"] = evaluator_->frechet_floor(samples.raw.size(0));
-      measured["frechet_noise"] = evaluator_->frechet_noise(samples.raw.size(0));
-    }
+    nlohmann::json measured =
+        evaluator_->measure(subject_of(experiment_, samples.raw, samples.labels, samples.captions));
+    measured.update(beside(measured, samples.raw.size(0)), true);
     measured["n"] = samples.raw.size(0);
     for (const auto& [name, value] : measured.items())
       if (value.is_number())
-        std::printf("          %-16s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
+        std::printf("          %-22s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
     merge_metrics(measured);
+  }
+
+  // What stands beside the figures that there are: of some, these samples gave none.
+  nlohmann::json beside(const nlohmann::json& measured, std::int64_t n) const {
+    nlohmann::json result = evaluator_->beside(n);
+    for (auto entry = result.begin(); entry != result.end();) {
+      const std::string& key = entry.key();
+      const bool stands_alone = entry->is_number() && !measured.contains(key.substr(0, key.rfind('_')));
+      entry = stands_alone ? result.erase(entry) : std::next(entry);
+    }
+    return result;
   }
 
   void merge_metrics(const nlohmann::json& more) const {

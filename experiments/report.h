@@ -76,6 +76,12 @@ struct ReportPrompts {
   std::vector<std::vector<std::string>> missed{};  // by sample
 };
 
+/// A figure along the sample: at each place of it, the mean over samples.
+struct ReportAlong {
+  std::string figure, axis;                                           // the axis: what a place is, "frame"
+  std::vector<std::pair<std::string, std::vector<double>>> series{};  // "samples", "ceiling"
+};
+
 struct ReportData {
   std::string title;
   std::string config_text{};
@@ -84,12 +90,13 @@ struct ReportData {
   std::vector<ReportTrainingPoint> training{};
   std::vector<ReportValidation> validation{};
   std::size_t preview_count = 0;  // how many the run made; `previews` holds some of them
-  std::vector<ReportMedium> previews{}, forward{}, reverse{}, samples{};
+  std::vector<ReportMedium> previews{}, forward{}, reverse{}, samples{}, real{};
   std::vector<ReportFigure> figures{};
   std::vector<std::pair<std::string, std::string>> facts{};  // texts of metrics.json: hashes, names
   std::vector<ReportStage> stages{};
   ReportComparison comparison{};
   ReportPrompts prompts{};
+  std::vector<ReportAlong> along{};
 };
 
 /// Reads what stands in a run folder: config.resolved.yaml, environment.json, metrics.jsonl, metrics.json and

@@ -117,6 +117,7 @@ button:hover { border-color: var(--soft); }
 .media.sounds { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 .media.wide-ones { gap: .3rem; }
 .media img, .media video { width: 100%; }
+.media.couples li { display: grid; grid-template-columns: 1fr 1fr; gap: .9rem; }
 .wide-ones:not(.frames) figure { display: grid; grid-template-columns: 8rem 1fr; align-items: center; }
 .wide-ones.short:not(.frames) figure { grid-template-columns: 2.6rem 1fr; }
 .wide-ones:not(.frames) figcaption { order: -1; margin: 0; padding-right: .8rem; overflow-wrap: anywhere; }

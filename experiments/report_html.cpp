@@ -147,7 +147,7 @@ std::string media_element(const ReportMedium& medium, const std::string& alt, in
   if (medium.mime.starts_with("audio/"))
     return concat("<audio controls preload=\"metadata\" aria-label=\"", escape(alt), "\" ", source, "></audio>");
   if (medium.mime.starts_with("video/"))
-    return concat("<video controls loop playsinline preload=\"metadata\" aria-label=\"", escape(alt), "\" ", source,
+    return concat("<video autoplay muted loop playsinline controls aria-label=\"", escape(alt), "\" ", source,
                   "></video>");
   std::string size;
   if (medium.width > 0) size = concat(" width=\"", medium.width, "\" height=\"", medium.height, "\"");
@@ -158,6 +158,23 @@ std::string media_element(const ReportMedium& medium, const std::string& alt, in
 std::string media_list(const std::vector<ReportMedium>& media, const std::string& what) {
   return concat("<ol class=\"media ", list_kind(media), "\">\n", list_items(media, what, are_wide(media) ? 1000 : 260),
                 "</ol>\n");
+}
+
+std::string beside(const std::vector<ReportMedium>& samples, const std::vector<ReportMedium>& real,
+                   const std::string& what) {
+  std::string html = "<ol class=\"media couples\">\n";
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const auto same = std::find_if(real.begin(), real.end(), [&](const ReportMedium& medium) {
+      return medium.caption == samples[i].caption || real.size() == 1;
+    });
+    const auto figure = [&](const ReportMedium& medium, const char* kind) {
+      return concat("<figure>", media_element(medium, concat(what, ", ", kind, ": ", medium.caption), 480),
+                    "<figcaption>", escape(medium.caption), ", ", kind, "</figcaption></figure>");
+    };
+    html +=
+        concat("<li>", figure(samples[i], "generated"), same == real.end() ? "" : figure(*same, "held out"), "</li>\n");
+  }
+  return html + "</ol>\n";
 }
 
 std::string stepper(const std::vector<ReportMedium>& frames, const std::string& id, const std::string& what) {

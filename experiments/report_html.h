@@ -43,6 +43,10 @@ std::string media_element(const ReportMedium& medium, const std::string& alt, in
 /// The media with their captions. Pictures more than 2.5 times as wide as high get a row each, others share rows.
 std::string media_list(const std::vector<ReportMedium>& media, const std::string& what);
 
+/// Samples, each beside the real examples of the same caption.
+std::string beside(const std::vector<ReportMedium>& samples, const std::vector<ReportMedium>& real,
+                   const std::string& what);
+
 /// Small media with a slider above that shows one of them at a time; without script the small ones alone.
 std::string stepper(const std::vector<ReportMedium>& frames, const std::string& id, const std::string& what);
 

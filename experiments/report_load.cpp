@@ -240,6 +240,29 @@ void load_comparison(const Json& compare, const fs::path& pictures, const std::s
   }
 }
 
+std::vector<ReportAlong> load_along(const Json& by_place, const std::string& where) {
+  constexpr std::size_t kMaxPlaces = 100'000;
+  std::vector<ReportAlong> result;
+  for (const auto& [figure, lines] : by_place.items()) {
+    const std::string at = concat(where, ".", printable(figure));
+    if (!lines.is_object()) fail(at, concat("expected an object, found ", lines.type_name(), "."));
+    ReportAlong along{figure, find_text(lines, "axis", at)};
+    for (const auto& [name, values] : lines.items()) {
+      if (name == "axis") continue;
+      if (!values.is_array() || values.size() > kMaxPlaces)
+        fail(concat(at, ".", printable(name)), concat("expected a list of at most ", kMaxPlaces, " numbers."));
+      auto& [series, numbers] = along.series.emplace_back(name, std::vector<double>{});
+      for (const Json& value : values) {
+        if (!value.is_number())
+          fail(concat(at, ".", printable(name)), concat("expected numbers, found ", value.type_name(), "."));
+        numbers.push_back(value.get<double>());
+      }
+    }
+    result.push_back(std::move(along));
+  }
+  return result;
+}
+
 void load_metrics(const fs::path& path, ReportData& data, MediaReader& media) {
   const Json metrics = load_object(path);
   const std::string where = path.string();
@@ -262,8 +285,12 @@ void load_metrics(const fs::path& path, ReportData& data, MediaReader& media) {
     load_comparison(*compare, path.parent_path() / "pictures", where + ": compare", media, data);
   if (const Json* prompts = find_object(metrics, "prompts", where))
     data.prompts = load_prompts(*prompts, where + ": prompts");
+  if (const Json* by_place = find_object(metrics, "by_place", where))
+    data.along = load_along(*by_place, where + ": by_place");
   for (const auto& [key, value] : metrics.items())
-    if (key != "details" && key != "stages" && key != "compare" && key != "prompts") add_facts(key, value, data);
+    if (key != "details" && key != "by_place" && key != "per_sample" && key != "stages" && key != "compare" &&
+        key != "prompts")
+      add_facts(key, value, data);
 }
 
 }  // namespace
@@ -289,6 +316,7 @@ ReportData load_report(const fs::path& run_folder) {
     data.forward = read_media_list(index, "forward", path, media);
     data.reverse = read_media_list(index, "reverse", path, media);
     data.samples = read_media_list(index, "samples", path, media);
+    data.real = read_media_list(index, "real", path, media);
     add_verdicts(data.prompts, data.samples);
   }
   if (!is_run)

@@ -195,7 +195,11 @@ std::string render_report(const ReportData& data) {
     body += media_section("reverse", "From noise to data",
                           "The reverse process: the sampler starts from noise and asks the network at every step.",
                           stepper(data.reverse, "reverse", "Reverse process"));
-  if (!data.samples.empty()) body += media_section("samples", "Samples", "", media_list(data.samples, "Samples"));
+  if (!data.samples.empty())
+    body += data.real.empty()
+                ? media_section("samples", "Samples", "", media_list(data.samples, "Samples"))
+                : media_section("samples", "Samples", "At the left what was generated, at the right held-out examples.",
+                                beside(data.samples, data.real, "Samples"));
   body += comparison_section(data);
   body += measurements_section(data);
   body += reproduction_section(data);

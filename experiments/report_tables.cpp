@@ -129,6 +129,28 @@ std::string cost_plot(const ReportComparison& comparison, const std::string& fig
   return render_plot(plot);
 }
 
+// What a figure is at each place along the samples.
+std::string along_plot(const ReportAlong& along) {
+  std::string name = along.figure;
+  std::replace(name.begin(), name.end(), '_', ' ');
+  const std::string axis = along.axis.empty() ? "place" : along.axis;
+  Plot plot{concat(name, " at each ", axis, "."), {axis}, {name}};
+  int index = 0;
+  for (const auto& [series_name, values] : along.series) {
+    PlotSeries series{series_name, concat("s", index % 8 + 1), index % 4};
+    ++index;
+    for (std::size_t i = 0; i < values.size(); ++i)
+      series.points.push_back({static_cast<double>(i),
+                               values[i],
+                               {},
+                               {},
+                               concat(axis, " ", i, "\n", name, " ", number(values[i]), " (", series_name, ")")});
+    plot.series.push_back(std::move(series));
+  }
+  const std::string drawn = render_plot(plot);
+  return drawn.empty() ? "" : concat("<h3>", readable(along.figure), " by ", escape(axis), "</h3>\n", drawn);
+}
+
 std::string measurement_row(const ReportFigure& figure) {
   std::string html = concat("<tr><th scope=\"row\">", readable(figure.name), "</th><td class=\"value\">",
                             exact(figure.value), "</td><td>", interval(figure), "</td><td>", count_text(figure.n),
@@ -214,6 +236,7 @@ std::string measurements_section(const ReportData& data) {
     for (const ReportFigure& figure : data.figures) html += measurement_row(figure);
     html += "</tbody></table></div>\n";
   }
+  for (const ReportAlong& along : data.along) html += along_plot(along);
   html += prompts_table(data.prompts);
   if (!data.facts.empty()) html += facts_table(data.facts);
   if (!data.stages.empty()) html += "<h3>Time of each stage</h3>\n" + stages_table(data);

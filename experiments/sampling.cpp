@@ -223,12 +223,6 @@ Batch first_examples(const Dataset& data, std::int64_t n) {
   return gather(data, indices);
 }
 
-at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
-  const DatasetPtr data = experiment.held_out();
-  if (!data) throw ConfigError("dataset: has no split \"test\" whose examples a second network could be told.");
-  return experiment.codec()->encode(first_examples(*data, n).data);
-}
-
 // Of the examples [0, n), with their own labels.
 void give_examples(const Experiment& experiment, SampleRequest& request, bool takes_labels) {
   const auto n = static_cast<std::int64_t>(request.samples.size());
@@ -268,6 +262,17 @@ std::int64_t coarse_factor(const Experiment& experiment) {
   const bool is_told =
       std::ranges::any_of(entry.info.options, [](const Option& option) { return option.name == "coarse"; });
   return is_told ? backbones.read(section, entry).integer("coarse") : 0;
+}
+
+bool samples_are_paired(const Experiment& experiment) {
+  if (!experiment.is_denoiser()) return false;
+  return coarse_factor(experiment) > 0 || (experiment.task() && experiment.held_out());
+}
+
+at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
+  const DatasetPtr data = experiment.held_out();
+  if (!data) throw ConfigError("dataset: has no split \"test\" whose examples a second network could be told.");
+  return experiment.codec()->encode(first_examples(*data, n).data);
 }
 
 SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::uint64_t first_sample) {

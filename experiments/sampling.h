@@ -58,6 +58,13 @@ Settings sampling_settings(const Config& config);
 /// Of the experiment's backbone that is told samples at 1 / this of their resolution; 0: is told none.
 std::int64_t coarse_factor(const Experiment& experiment);
 
+/// True where sample i is told of held-out example i (its coarse form, a given part), so that the two can be compared.
+bool samples_are_paired(const Experiment& experiment);
+
+/// The first n held-out examples, encoded; they go round where there are fewer. Throws ConfigError where there are
+/// none.
+at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n);
+
 /// A request with the experiment's own sampler, grid and guidance that asks for nothing.
 SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::uint64_t first_sample = 0);
 

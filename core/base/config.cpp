@@ -353,7 +353,7 @@ Settings Config::read(std::span<const Option> options, const std::string& owner,
       expect_allowed(*this, option, value);
     }
     root_->resolved.record(path_.empty() ? option.name : concat(path_, ".", option.name), format_value(value),
-                           value == option.fallback);
+                           {.is_default = value == option.fallback, .is_hashed = option.is_hashed});
     settings.set(option.name, std::move(value), where(option.name), node != nullptr);
   }
   return settings;

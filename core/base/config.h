@@ -25,6 +25,7 @@ struct Option {
   double maximum = std::numeric_limits<double>::infinity();
   std::vector<std::string> choices{};  // of a text option
   bool required = false;               // no default: the fallback only gives the type
+  bool is_hashed = true;  // false: it says in which form results are written or how fast they come, never what they are
 };
 
 std::string format_value(const Value& value);  // as YAML flow text
@@ -98,7 +99,8 @@ class Config {
   std::string resolved() const;
   /// What a stage's outcome depends on: lines "key: value" of what was read in these top-level sections (or keys) and
   /// is not the default. An option that a later version adds changes nothing, so runs of this one go on there; a
-  /// default that changes what is computed must therefore come as a new option.
+  /// default that changes what is computed must therefore come as a new option. Options that are not hashed never
+  /// stand there.
   std::string chosen_in(std::span<const std::string> sections) const;
   /// Drops the record of what was read (before a second, independent reading).
   void forget_resolved();

@@ -32,12 +32,12 @@ struct Section {
 
 }  // namespace
 
-void ResolvedConfig::record(const std::string& path, std::string value, bool is_default) {
+void ResolvedConfig::record(const std::string& path, std::string value, Kind kind) {
   const auto known = std::ranges::find(values_, path, &Recorded::path);
   if (known == values_.end())
-    values_.push_back({path, std::move(value), is_default});
+    values_.push_back({path, std::move(value), kind});
   else
-    *known = {path, std::move(value), is_default};
+    *known = {path, std::move(value), kind};
 }
 
 std::string ResolvedConfig::yaml() const {
@@ -61,7 +61,7 @@ std::string ResolvedConfig::chosen_in(std::span<const std::string> sections) con
   std::string text;
   for (const Recorded& recorded : values_) {
     const bool is_type = recorded.path.ends_with(".type");
-    if (recorded.is_default && !is_type) continue;
+    if (!recorded.kind.is_hashed || (recorded.kind.is_default && !is_type)) continue;
     if (std::ranges::find(sections, recorded.path.substr(0, recorded.path.find('.'))) != sections.end())
       text += concat(recorded.path, ": ", recorded.value, "\n");
   }

@@ -10,20 +10,23 @@ namespace thaw {
 /// Values in the order in which they were first read.
 class ResolvedConfig {
  public:
+  struct Kind {
+    bool is_default = false, is_hashed = true;
+  };
   /// A dotted key with its value as YAML; the last reading of a key counts.
-  void record(const std::string& path, std::string value, bool is_default);
+  void record(const std::string& path, std::string value, Kind kind);
   void clear() { values_.clear(); }
 
   /// All of it, sections within sections.
   std::string yaml() const;
-  /// Lines "key: value" of these sections without defaults, so that an option that a later version adds changes
-  /// nothing; types of components are always among them.
+  /// Lines "key: value" of these sections that are hashed and no defaults, so that an option that a later version
+  /// adds changes nothing; types of components are always among them.
   std::string chosen_in(std::span<const std::string> sections) const;
 
  private:
   struct Recorded {
     std::string path, value;
-    bool is_default = false;
+    Kind kind{};
   };
   std::vector<Recorded> values_;
 };

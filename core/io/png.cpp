@@ -56,14 +56,16 @@ std::string compressed(const std::string& raw) {
   return out;
 }
 
-}  // namespace
-
-std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels) {
+void expect_picture(std::span<const std::uint8_t> pixels, std::int64_t frames, int width, int height, int channels) {
   std::uint64_t needed = 0;
-  const std::array<std::int64_t, 3> shape{height, width, channels};
-  if (width < 1 || height < 1 || (channels != 1 && channels != 3) || !checked_bytes(shape, 1, needed) ||
-      needed != pixels_HWC.size())
-    throw Error(ExitCode::kBug, concat("png: ", pixels_HWC.size(), " bytes for a picture of ", shape_text(shape)));
+  const std::array<std::int64_t, 4> shape{frames, height, width, channels};
+  if (width < 1 || height < 1 || frames < 1 || (channels != 1 && channels != 3) || !checked_bytes(shape, 1, needed) ||
+      needed != pixels.size())
+    throw Error(ExitCode::kBug, concat("png: ", pixels.size(), " bytes for pictures of ", shape_text(shape)));
+}
+
+/// Rows filtered and compressed, as image data chunks hold them.
+std::string image_data(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels) {
   const auto row_bytes = static_cast<std::size_t>(width) * static_cast<std::size_t>(channels);
   std::string raw;
   raw.reserve(pixels_HWC.size() + static_cast<std::size_t>(height));
@@ -76,6 +78,10 @@ std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int 
       if (filtered.cost[filter] < filtered.cost[best]) best = filter;
     raw += filtered.bytes[best];
   }
+  return compressed(raw);
+}
+
+std::string begin_png(int width, int height, int channels) {
   std::string header;
   append_be32(header, static_cast<std::uint32_t>(width));
   append_be32(header, static_cast<std::uint32_t>(height));
@@ -83,11 +89,57 @@ std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int 
   header += std::string{8, colour_type, 0, 0, 0};  // bits, colour type, deflate, filter method, not interlaced
   std::string png = "\x89PNG\r\n\x1a\n";
   append_chunk(png, "IHDR", header);
+  return png;
+}
+
+void append_be16(std::string& bytes, std::uint16_t value) {
+  bytes += static_cast<char>(value >> 8);
+  bytes += static_cast<char>(value & 0xff);
+}
+
+}  // namespace
+
+std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels) {
+  expect_picture(pixels_HWC, 1, width, height, channels);
+  std::string png = begin_png(width, height, channels);
   // A chunk length has 31 bits; several IDAT chunks read as one stream.
-  const std::string data = compressed(raw);
+  const std::string data = image_data(pixels_HWC, width, height, channels);
   constexpr std::size_t kChunk = std::size_t{1} << 30;
   for (std::size_t i = 0; i < data.size(); i += kChunk)
     append_chunk(png, "IDAT", std::string_view(data).substr(i, kChunk));
+  append_chunk(png, "IEND", "");
+  return png;
+}
+
+std::string encode_animated_png(std::span<const std::uint8_t> pixels_THWC, const PngAnimation& animation) {
+  const auto [frames, width, height, channels, delay_ms] = animation;
+  expect_picture(pixels_THWC, frames, width, height, channels);
+  std::string png = begin_png(width, height, channels), control;
+  append_be32(control, static_cast<std::uint32_t>(frames));
+  append_be32(control, 0);  // plays without end
+  append_chunk(png, "acTL", control);
+  const std::size_t bytes = pixels_THWC.size() / static_cast<std::size_t>(frames);
+  std::uint32_t sequence = 0;
+  for (std::size_t t = 0; t < static_cast<std::size_t>(frames); ++t) {
+    std::string frame;
+    append_be32(frame, sequence++);
+    append_be32(frame, static_cast<std::uint32_t>(width));
+    append_be32(frame, static_cast<std::uint32_t>(height));
+    append_be32(frame, 0);
+    append_be32(frame, 0);  // at the top left
+    append_be16(frame, delay_ms);
+    append_be16(frame, 1000);
+    frame += std::string{0, 0};  // left as it is; written over the last one
+    append_chunk(png, "fcTL", frame);
+    const std::string data = image_data(pixels_THWC.subspan(t * bytes, bytes), width, height, channels);
+    if (t == 0) {
+      append_chunk(png, "IDAT", data);
+    } else {
+      std::string numbered;
+      append_be32(numbered, sequence++);
+      append_chunk(png, "fdAT", numbered + data);
+    }
+  }
   append_chunk(png, "IEND", "");
   return png;
 }

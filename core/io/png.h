@@ -12,6 +12,15 @@ namespace thaw {
 /// Throws Error (a bug) when the sizes do not fit each other.
 std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels);
 
+/// Frames that a browser plays without end; readers of plain PNG see the first one.
+struct PngAnimation {
+  std::int64_t frames = 1;
+  int width = 0, height = 0, channels = 1;
+  std::uint16_t delay_ms = 125;  // of each frame
+};
+/// PNG specification, third edition, 11.3.6 (animation). pixels: frames * height * width * channels bytes.
+std::string encode_animated_png(std::span<const std::uint8_t> pixels_THWC, const PngAnimation& animation);
+
 /// encode_png, written atomically.
 void write_png(const std::filesystem::path& path, std::span<const std::uint8_t> pixels_HWC, int width, int height,
                int channels);

@@ -28,10 +28,11 @@ struct Gaussian {
   Eigen::MatrixXd covariance;
 };
 
-Gaussian fit(const Matrix& features) {
+Gaussian fit(const Matrix& features, CovarianceDivisor divisor = CovarianceDivisor::kDegreesOfFreedom) {
   const Eigen::VectorXd mean = features.colwise().mean();
   const Eigen::MatrixXd centred = features.rowwise() - mean.transpose();
-  return {mean, centred.transpose() * centred / static_cast<double>(features.rows() - 1)};
+  return {mean, centred.transpose() * centred /
+                    static_cast<double>(features.rows() - (divisor == CovarianceDivisor::kCount ? 0 : 1))};
 }
 
 Eigen::MatrixXd symmetric_root(const Eigen::MatrixXd& matrix) {
@@ -55,17 +56,17 @@ void expect_sets(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-double frechet_distance(const at::Tensor& features_a, const at::Tensor& features_b) {
+double frechet_distance(const at::Tensor& features_a, const at::Tensor& features_b, CovarianceDivisor divisor) {
   expect_sets(features_a, features_b);
-  const Gaussian b = fit(to_matrix(features_b));
-  return distance(fit(to_matrix(features_a)), symmetric_root(b.covariance), b);
+  const Gaussian b = fit(to_matrix(features_b), divisor);
+  return distance(fit(to_matrix(features_a), divisor), symmetric_root(b.covariance), b);
 }
 
-Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& features_b, std::uint64_t seed,
-                          int resamples) {
+Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& features_b, std::uint64_t seed, int resamples,
+                          CovarianceDivisor divisor) {
   expect_sets(features_a, features_b);
   const Matrix a = to_matrix(features_a);
-  const Gaussian b = fit(to_matrix(features_b));
+  const Gaussian b = fit(to_matrix(features_b), divisor);
   const Eigen::MatrixXd root_b = symmetric_root(b.covariance);
   std::vector<double> values;
   for (int r = 0; r < resamples; ++r) {
@@ -74,14 +75,14 @@ Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& featur
     for (Eigen::Index i = 0; i < a.rows(); ++i)
       drawn.row(i) = a.row(static_cast<Eigen::Index>(
           uniform_integer(key, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(a.rows()))));
-    values.push_back(distance(fit(drawn), root_b, b));
+    values.push_back(distance(fit(drawn, divisor), root_b, b));
   }
   std::sort(values.begin(), values.end());
   const auto at_fraction = [&](double f) {
     return values[static_cast<std::size_t>(std::lround(f * static_cast<double>(values.size() - 1)))];
   };
   // Draws with repetition look further away than their set is: the interval lies about the value, with their spread.
-  const double value = distance(fit(a), root_b, b);
+  const double value = distance(fit(a, divisor), root_b, b);
   const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
   return {std::max(0.0, value + at_fraction(0.025) - mean), value + at_fraction(0.975) - mean};
 }

@@ -65,6 +65,16 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
   return at::layer_norm(x, {features}, here(weight), here(bias), epsilon);
 }
 
+RmsNorm::RmsNorm(const Scope& scope, std::int64_t features, double epsilon_)
+    : weight(scope.add("weight", {features}, Init::ones())), epsilon(epsilon_) {}
+
+at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
+  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
+  const at::Tensor scale = (wide.square().mean(-1, true) + epsilon).rsqrt();
+  // Rounded before the weight is applied, as published networks do; autocast leaves weights in float32.
+  return ((wide * scale).to(x.scalar_type()) * here(weight)).to(x.scalar_type());
+}
+
 Embedding::Embedding(const Scope& scope, std::int64_t count, std::int64_t features, double deviation)
     : weight(scope.add("weight", {count, features}, Init::normal(deviation))) {}
 
@@ -146,8 +156,8 @@ at::Tensor TextAttention::operator()(const at::Tensor& x_NLD, const Told& told) 
     throw DataError(concat("text: expected [", x_NLD.size(0), ", tokens, ", width, "], got ",
                            told.text.defined() ? concat(told.text.sizes()) : std::string("none"), "."));
   const auto kv = key_value(told.text).chunk(2, 2);
-  const at::Tensor keep =
-      told.text_mask.defined() ? told.text_mask.to(at::kBool).unsqueeze(1).unsqueeze(1) : at::Tensor();
+  at::Tensor keep = told.text_mask.defined() ? told.text_mask.to(at::kBool).unsqueeze(1) : at::Tensor();
+  if (keep.defined() && keep.dim() == 3) keep = keep.unsqueeze(1);
   const at::Tensor h_NhLD =
       attention(split_heads(query(norm(x_NLD)), heads), split_heads(kv[0], heads), split_heads(kv[1], heads), keep);
   return x_NLD + project(merge_heads(h_NhLD));

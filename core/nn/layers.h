@@ -49,6 +49,15 @@ struct LayerNorm {
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
+/// Zhang and Sennrich 2019, over the last dimension; squares are summed in float32 (float64 for float64).
+struct RmsNorm {
+  at::Tensor weight;
+  double epsilon = 1e-6;
+  RmsNorm() = default;
+  RmsNorm(const Scope& scope, std::int64_t features, double epsilon = 1e-6);
+  at::Tensor operator()(const at::Tensor& x) const;
+};
+
 /// A table looked up by index.
 struct Embedding {
   at::Tensor weight;
@@ -85,7 +94,7 @@ struct Told {
   at::Tensor target{};     // where a flow map goes, in the numbers of `noise`
   at::Tensor guidance{};   // scale; 1 for none
   at::Tensor text{};       // [N, L, D] of a text encoder
-  at::Tensor text_mask{};  // [N, L], 1 where a token stands; undefined: everywhere
+  at::Tensor text_mask{};  // [N, L], 1 where a token stands, or [N, M, L] for each of M states; undefined: everywhere
   at::Tensor pooled{};     // [N, D]
 };
 

@@ -80,6 +80,11 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
       embedding_(4 * options.width),
       embed1_(scope / "embed1", options.width, embedding_),
       embed2_(scope / "embed2", embedding_, embedding_) {
+  if (options_.size % options_.patch != 0)
+    throw ConfigError(concat("backbone.patch: ", options_.patch, " does not divide the size ", options_.size, "."));
+  options_.size /= options_.patch;
+  options_.in_channels *= options_.patch * options_.patch;
+  options_.out_channels *= options_.patch * options_.patch;
   const std::int64_t halvings = static_cast<std::int64_t>(options_.multipliers.size()) - 1;
   if (options_.size % (std::int64_t{1} << halvings) != 0)
     throw ConfigError(concat("backbone.multipliers: ", halvings + 1, " levels halve the size ", halvings,
@@ -185,9 +190,9 @@ at::Tensor UNet2d::embedding(const Told& told) const {
   return at::silu(embedding_ND);
 }
 
-at::Tensor UNet2d::run(const at::Tensor& x_MCHW, const at::Tensor& embedding_MD, const Told& told,
+at::Tensor UNet2d::run(const at::Tensor& pixels_MCHW, const at::Tensor& embedding_MD, const Told& told,
                        std::int64_t frames) const {
-  at::Tensor h = in_(x_MCHW);
+  at::Tensor h = in_(options_.patch == 1 ? pixels_MCHW : at::pixel_unshuffle(pixels_MCHW, options_.patch));
   std::vector<at::Tensor> skips{h};
   const auto run_stage = [&](const Stage& stage) {
     h = stage.block(h, embedding_MD);
@@ -206,7 +211,8 @@ at::Tensor UNet2d::run(const at::Tensor& x_MCHW, const at::Tensor& embedding_MD,
     }
     run_stage(up_[i]);
   }
-  return out_(at::silu(out_norm_(h)));
+  const at::Tensor y_MCHW = out_(at::silu(out_norm_(h)));
+  return options_.patch == 1 ? y_MCHW : at::pixel_shuffle(y_MCHW, options_.patch);
 }
 
 at::Tensor UNet2d::operator()(const at::Tensor& x, const Told& told) const {

@@ -15,6 +15,7 @@ struct UNet2dOptions {
   std::int64_t in_channels = 1;
   std::int64_t out_channels = 1;
   std::int64_t size = 28;  // height and width of the input
+  std::int64_t patch = 1;  // pixels a side that are one place of the network: their values are its channels
   std::int64_t width = 32;
   std::vector<std::int64_t> multipliers{1, 2, 4};
   std::int64_t blocks = 1;                // residual blocks a level on the way down (one more on the way up)
@@ -56,7 +57,7 @@ struct AttentionBlock {
 
 class UNet2d {
  public:
-  /// Throws ConfigError when the size cannot be halved once a level.
+  /// Throws ConfigError when the size is no multiple of the patch or cannot be halved once a level.
   UNet2d(const Scope& scope, const UNet2dOptions& options);
 
   /// x [N, C, H, W], of clips [N, C, T, H, W]; told [N], the noise of clips [N, T] where frames have levels of their
@@ -72,7 +73,8 @@ class UNet2d {
     std::optional<TemporalAttention> temporal{};
   };
   at::Tensor embedding(const Told& told) const;
-  at::Tensor run(const at::Tensor& x_MCHW, const at::Tensor& embedding_MD, const Told& told, std::int64_t frames) const;
+  at::Tensor run(const at::Tensor& pixels_MCHW, const at::Tensor& embedding_MD, const Told& told,
+                 std::int64_t frames) const;
   void make_down(const Scope& scope, std::vector<std::int64_t>& skips);
   void make_up(const Scope& scope, std::vector<std::int64_t> skips);
   void add_temporal(const Scope& scope);

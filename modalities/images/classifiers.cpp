@@ -133,8 +133,8 @@ class ClassificationObjective : public Objective {
       const NoiseKey key{context.seed, Purpose::kAugment, sample, 0, 0};
       const auto places = static_cast<std::uint64_t>(2 * shift_ + 1);
       moved.push_back(padded[n]
-                          .narrow(1, static_cast<std::int64_t>(uniform_integer(key, 0, places)), x_NCHW.size(2))
-                          .narrow(2, static_cast<std::int64_t>(uniform_integer(key, 1, places)), x_NCHW.size(3)));
+                          .narrow(-2, static_cast<std::int64_t>(uniform_integer(key, 0, places)), x_NCHW.size(-2))
+                          .narrow(-1, static_cast<std::int64_t>(uniform_integer(key, 1, places)), x_NCHW.size(-1)));
     }
     return at::stack(moved);
   }

@@ -13,7 +13,6 @@ void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_autoencoders(BackboneRegistry& registry);
 void register_classifiers(BackboneRegistry& registry);
-void register_published(BackboneRegistry& registry);
 void register_image_objectives(ObjectiveRegistry& registry);
 
 }  // namespace thaw::image

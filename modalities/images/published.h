@@ -4,34 +4,17 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/autoencoder.h"
-#include "core/backbone.h"
+#include "core/published_network.h"
 #include "modalities/images/published_controlnet.h"
 
 namespace thaw::image {
 
-/// An argument of the peer's forward and the condition it becomes. A name that ends with a dot stands for a numbered
-/// list of tensors.
-struct PublishedArgument {
-  std::string name, condition;
-};
-
-struct PublishedNetwork {
-  std::unique_ptr<Backbone> backbone{};
-  std::string class_name{};
-  DataSpec spec{};  // input channels, the size it was trained at, classes
-  bool learns_variance = false;
-  std::string input_name{};  // what the peer's forward calls the picture: sample, hidden_states
-  std::vector<PublishedArgument> arguments{};
-  double timestep_scale = 1.0;  // times the peer's timestep: what the backbone is told
-};
-
-/// The type of the weights in memory; nullopt: as they are stored. Weights of that type are views of the mapped file.
-using WeightType = std::optional<at::ScalarType>;
+using thaw::PublishedNetwork;
+using thaw::WeightType;
 
 enum class PublishedKind { kDenoiser, kAutoencoder, kControlNet };
 
@@ -40,9 +23,10 @@ const std::vector<std::string>& published_class_names();
 /// What the folder's `_class_name` says. Throws DataError.
 PublishedKind published_kind(const std::filesystem::path& folder);
 
-/// Reads config.json and the weights, on the CPU. Every key of the configuration is used or refused by name; takes
-/// memory in proportion to the weight file, whatever the configuration says. Throws DataError.
-/// is_mapped: weights stay in the file as they are stored, to be streamed in `type` (core/nn/streaming.h).
+/// The classes of denoisers among them.
+const PublishedDenoisers& published_denoisers();
+
+/// See open_published in core/published_network.h.
 PublishedNetwork open_published_network(const std::filesystem::path& folder, WeightType type = at::kFloat,
                                         bool is_mapped = false);
 std::unique_ptr<Autoencoder> open_published_autoencoder(const std::filesystem::path& folder,

@@ -1,7 +1,5 @@
 #include "modalities/images/published_attention.h"
 
-#include <cmath>
-
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
@@ -19,44 +17,6 @@ constexpr double kTransformerNormEpsilon = 1e-6, kBlockNormEpsilon = 1e-5;
 at::Tensor attention_bias(const at::Tensor& mask_NT, at::ScalarType type) {
   if (!mask_NT.defined()) return {};
   return ((1 - mask_NT.to(type)) * -10000.0).unsqueeze(1).unsqueeze(1);
-}
-
-at::Tensor attend(const at::Tensor& q_NhLD, const at::Tensor& k_NhTD, const at::Tensor& v_NhTD,
-                  const at::Tensor& bias) {
-  return nn::merge_heads(nn::attention(q_NhLD, k_NhTD, v_NhTD, bias));
-}
-
-CrossAttention::CrossAttention(PublishedWeights& weights, const std::string& name, const AttentionOptions& options)
-    : heads(options.heads), is_upcast(options.is_upcast) {
-  const std::int64_t inner = options.heads * options.head_width;
-  const std::int64_t source = options.text_features > 0 ? options.text_features : options.features;
-  query = weights.linear(name + ".to_q", options.features, inner, options.has_bias);
-  key = weights.linear(name + ".to_k", source, inner, options.has_bias);
-  value = weights.linear(name + ".to_v", source, inner, options.has_bias);
-  project = weights.linear(name + ".to_out.0", inner, options.features);
-}
-
-at::Tensor CrossAttention::operator()(const at::Tensor& x_NLD, const at::Tensor& source_NTD,
-                                      const at::Tensor& bias) const {
-  at::Tensor q = nn::split_heads(query(x_NLD), heads), k = nn::split_heads(key(source_NTD), heads),
-             v = nn::split_heads(value(source_NTD), heads);
-  if (!is_upcast || q.scalar_type() == at::kFloat || q.scalar_type() == at::kDouble)
-    return project(attend(q, k, v, bias));
-  const at::Tensor wide =
-      attend(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), bias.defined() ? bias.to(at::kFloat) : at::Tensor());
-  return project(wide.to(q.scalar_type()));
-}
-
-FeedForward::FeedForward(PublishedWeights& weights, const std::string& name, std::int64_t features, Kind kind_)
-    : in(weights.linear(name + ".net.0.proj", features, (kind_ == Kind::kGeglu ? 8 : 4) * features)),
-      out(weights.linear(name + ".net.2", 4 * features, features)),
-      kind(kind_) {}
-
-at::Tensor FeedForward::operator()(const at::Tensor& x_NLD) const {
-  const at::Tensor h = in(x_NLD);
-  if (kind != Kind::kGeglu) return out(at::gelu(h, kind == Kind::kGelu ? "none" : "tanh"));
-  const auto value_and_gate = h.chunk(2, -1);
-  return out(value_and_gate[0] * at::gelu(value_and_gate[1]));
 }
 
 SpatialTransformer::Block::Block(PublishedWeights& weights, const std::string& name,

@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/nn/layers.h"
-#include "core/published.h"
+#include "core/published_layers.h"
 
 namespace thaw::image {
 
@@ -20,31 +19,6 @@ struct AttentionContext {
 /// 0 where the mask [N, T] keeps a token, -10000 where it does not: the peer's, so that a row without any token attends
 /// to all of them alike. Undefined for an undefined mask.
 at::Tensor attention_bias(const at::Tensor& mask_NT, at::ScalarType type);
-
-struct AttentionOptions {
-  std::int64_t features, heads, head_width;
-  std::int64_t text_features = 0;  // of keys and values; 0: those of the input
-  bool has_bias = false;           // of query, key, value
-  bool is_upcast = false;          // logits in float32
-};
-
-struct CrossAttention {
-  nn::Linear query, key, value, project;
-  std::int64_t heads;
-  bool is_upcast;
-
-  CrossAttention(PublishedWeights& weights, const std::string& name, const AttentionOptions& options);
-  /// Keys and values from `source`, which may be x itself.
-  at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& source_NTD, const at::Tensor& bias) const;
-};
-
-/// The peer's FeedForward: "geglu", "gelu" or "gelu-approximate", four times as wide inside.
-struct FeedForward {
-  nn::Linear in, out;
-  enum class Kind { kGeglu, kGelu, kGeluTanh } kind;
-  FeedForward(PublishedWeights& weights, const std::string& name, std::int64_t features, Kind kind);
-  at::Tensor operator()(const at::Tensor& x_NLD) const;
-};
 
 struct SpatialTransformerOptions {
   std::int64_t channels, heads, text_features, groups, layers;
@@ -73,9 +47,5 @@ class SpatialTransformer {
   std::optional<nn::Linear> linear_in_, linear_out_;
   std::vector<Block> blocks_;
 };
-
-/// Attention of [N, h, L, D] with a bias that may be undefined, in the layout [N, L, h D].
-at::Tensor attend(const at::Tensor& q_NhLD, const at::Tensor& k_NhTD, const at::Tensor& v_NhTD,
-                  const at::Tensor& bias = {});
 
 }  // namespace thaw::image

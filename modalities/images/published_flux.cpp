@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/nn/rotary.h"
 #include "modalities/images/published_joint.h"
 
 namespace thaw::image {
@@ -14,7 +15,6 @@ namespace thaw::image {
 namespace {
 
 constexpr std::int64_t kPack = 2;  // pixels of a latent a side of a token, as the peer's pipelines pack them
-constexpr double kTheta = 10000.0;
 
 struct FluxOptions {
   std::int64_t in_features, out_features, layers, single_layers, head_width, heads, text_features, pooled_features;
@@ -50,32 +50,8 @@ FluxOptions read_options(PublishedConfig& config) {
   return options;
 }
 
-struct Rotation {
-  at::Tensor cos_LD, sin_LD;
-};
-
-/// Of positions [L, 3]: text, row, column. Angles in double, as the peer.
-Rotation rotation_of(const at::Tensor& positions_L3, const std::vector<std::int64_t>& axes) {
-  std::vector<at::Tensor> angles;
-  for (std::size_t axis = 0; axis < axes.size(); ++axis) {
-    const auto options = positions_L3.options().dtype(at::kDouble);
-    const at::Tensor exponent = at::arange(0, axes[axis], 2, options) / static_cast<double>(axes[axis]);
-    const at::Tensor frequency = 1.0 / at::pow(kTheta, exponent);
-    const at::Tensor position = positions_L3.select(1, static_cast<std::int64_t>(axis)).to(at::kDouble);
-    angles.push_back(at::outer(position, frequency).repeat_interleave(2, 1));
-  }
-  const at::Tensor angle = at::cat(angles, 1);
-  return {angle.cos().to(at::kFloat), angle.sin().to(at::kFloat)};
-}
-
-at::Tensor rotated(const at::Tensor& x_NhLD, const Rotation& rotation) {
-  const auto pairs = x_NhLD.reshape({x_NhLD.size(0), x_NhLD.size(1), x_NhLD.size(2), -1, 2}).unbind(-1);
-  const at::Tensor turned = at::stack({-pairs[1], pairs[0]}, -1).flatten(3);
-  return (x_NhLD * rotation.cos_LD + turned * rotation.sin_LD).to(x_NhLD.scalar_type());
-}
-
-at::Tensor attend_rotated(const HeadProjection::Heads& heads, const Rotation& rotation) {
-  return attend(rotated(heads.q_NhLD, rotation), rotated(heads.k_NhLD, rotation), heads.v_NhLD);
+at::Tensor attend_rotated(const HeadProjection::Heads& heads, const nn::Rotation& rotation) {
+  return attend(nn::rotated(heads.q_NhLD, rotation), nn::rotated(heads.k_NhLD, rotation), heads.v_NhLD);
 }
 
 /// Beyond it float16 has no numbers; the peer clips there alone.
@@ -112,7 +88,7 @@ struct Block {
       : picture(weights, name, false, options), text(weights, name, true, options) {}
 
   void operator()(at::Tensor& x_NLD, at::Tensor& text_NTD, const at::Tensor& embedding_ND,
-                  const Rotation& rotation) const {
+                  const nn::Rotation& rotation) const {
     const auto m = picture.norm1(embedding_ND), mt = text.norm1(embedding_ND);
     const HeadProjection::Heads both = joined(text.heads(text.norm1.norm(text_NTD) * (1 + mt[1]) + mt[0]),
                                               picture.heads(picture.norm1.norm(x_NLD) * (1 + m[1]) + m[0]));
@@ -134,7 +110,7 @@ struct SingleBlock {
         mlp(weights.linear(name + ".proj_mlp", options.features(), 4 * options.features())),
         out(weights.linear(name + ".proj_out", 5 * options.features(), options.features())) {}
 
-  at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND, const Rotation& rotation) const {
+  at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& embedding_ND, const nn::Rotation& rotation) const {
     const auto m = norm(embedding_ND);
     const at::Tensor h = norm.norm(x_NLD) * (1 + m[1]) + m[0];
     const at::Tensor both = at::cat({attend_rotated(heads(h), rotation), at::gelu(mlp(h), "tanh")}, 2);
@@ -201,7 +177,7 @@ class PublishedFlux : public Backbone {
     const at::Tensor places = published_condition(condition, "image_places", {x.size(1), 3});
     at::Tensor text_places = published_condition(condition, "text_places", {text.size(1), 3}, false);
     if (!text_places.defined()) text_places = at::zeros({text.size(1), 3}, places.options());
-    const Rotation rotation = rotation_of(at::cat({text_places, places}), options_.axes);
+    const nn::Rotation rotation = nn::rotation_of(at::cat({text_places, places}), options_.axes);
     at::Tensor h = in_(x);
     for (const Block& block : blocks_) block(h, text, embedding_ND, rotation);
     at::Tensor both = at::cat({text, h}, 1);

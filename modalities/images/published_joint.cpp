@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "core/nn/streaming.h"
-
 namespace thaw::image {
 
 namespace {
@@ -14,12 +12,6 @@ constexpr std::int64_t kTimeFeatures = 256;
 constexpr nn::Sinusoid kSinusoid{kTimeFeatures, 10000.0, true, 0.0};
 
 }  // namespace
-
-at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  const at::Tensor wide = x.scalar_type() == at::kDouble ? x : x.to(at::kFloat);
-  const at::Tensor scale = (wide.square().mean(-1, true) + kNormEpsilon).rsqrt();
-  return (wide * scale).to(x.scalar_type()) * nn::here(weight);
-}
 
 Modulation::Modulation(PublishedWeights& weights, const std::string& name, std::int64_t features, std::int64_t count_)
     : linear(weights.linear(name + ".linear", features, count_ * features)),
@@ -51,8 +43,8 @@ HeadProjection::HeadProjection(PublishedWeights& weights, const Names& names, st
       value(weights.linear(names.value, features, features)),
       heads(heads_) {
   if (!has_norm) return;
-  query_norm = RmsNorm(weights, names.query_norm, features / heads);
-  key_norm = RmsNorm(weights, names.key_norm, features / heads);
+  query_norm = weights.rms_norm(names.query_norm, features / heads, kNormEpsilon);
+  key_norm = weights.rms_norm(names.key_norm, features / heads, kNormEpsilon);
 }
 
 HeadProjection::Heads HeadProjection::operator()(const at::Tensor& x_NLD) const {

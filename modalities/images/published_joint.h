@@ -10,15 +10,6 @@
 
 namespace thaw::image {
 
-/// Zhang and Sennrich 2019, over the last dimension, with a weight.
-struct RmsNorm {
-  at::Tensor weight;
-  RmsNorm() = default;
-  RmsNorm(PublishedWeights& weights, const std::string& name, std::int64_t features)
-      : weight(weights.take(name + ".weight", {features})) {}
-  at::Tensor operator()(const at::Tensor& x) const;
-};
-
 /// A norm without weights, and shifts, scales and gates computed from the embedding: `count` vectors a sample.
 struct Modulation {
   nn::Linear linear;
@@ -42,7 +33,7 @@ struct FinalNorm {
 /// Queries, keys and values of one stream; normed where the network does.
 struct HeadProjection {
   nn::Linear query, key, value;
-  RmsNorm query_norm, key_norm;
+  nn::RmsNorm query_norm, key_norm;
   std::int64_t heads = 0;
 
   struct Names {

@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/nn/streaming.h"
+#include "core/published_block.h"
 #include "modalities/images/published_attention.h"
 #include "modalities/images/published_parts.h"
 
@@ -26,6 +27,9 @@ struct PixArtOptions {
   FeedForward::Kind mlp;
   double epsilon, position_scale;
   std::int64_t features() const { return heads * head_width; }
+  AdaSingleOptions block() const {
+    return {heads, head_width, text_features, has_attention_bias, has_norm_weights, is_upcast, mlp, epsilon};
+  }
 };
 
 PixArtOptions read_options(PublishedConfig& config) {
@@ -43,10 +47,7 @@ PixArtOptions read_options(PublishedConfig& config) {
   options.has_attention_bias = config.boolean("attention_bias", true);
   options.size = config.integer("sample_size", 128, 1, 1 << 16);
   options.patch = config.integer("patch_size", 2, 1, 1024);
-  const std::string mlp = config.choice("activation_fn", "gelu-approximate", {"gelu-approximate", "gelu", "geglu"});
-  options.mlp = mlp == "gelu"    ? FeedForward::Kind::kGelu
-                : mlp == "geglu" ? FeedForward::Kind::kGeglu
-                                 : FeedForward::Kind::kGeluTanh;
+  options.mlp = feed_forward_kind(config, "gelu-approximate");
   options.is_upcast = config.boolean("upcast_attention", false);
   config.choice("norm_type", "ada_norm_single", {"ada_norm_single"});
   config.choice("attention_type", "default", {"default"});
@@ -75,34 +76,6 @@ PixArtOptions read_options(PublishedConfig& config) {
   return options;
 }
 
-struct Block {
-  at::Tensor table_6D;
-  nn::LayerNorm norm1, norm2;
-  CrossAttention attend, attend_text;
-  FeedForward mlp;
-
-  Block(PublishedWeights& weights, const std::string& name, const PixArtOptions& options)
-      : table_6D(weights.take(name + ".scale_shift_table", {6, options.features()})),
-        norm1(weights.layer_norm(name + ".norm1", options.features(), options.has_norm_weights, options.epsilon)),
-        norm2(weights.layer_norm(name + ".norm2", options.features(), options.has_norm_weights, options.epsilon)),
-        attend(
-            weights, name + ".attn1",
-            {options.features(), options.heads, options.head_width, 0, options.has_attention_bias, options.is_upcast}),
-        attend_text(weights, name + ".attn2",
-                    {options.features(), options.heads, options.head_width, options.text_features,
-                     options.has_attention_bias, options.is_upcast}),
-        mlp(weights, name + ".ff", options.features(), options.mlp) {}
-
-  at::Tensor operator()(const at::Tensor& x_NLD, const at::Tensor& t_N6D, const AttentionContext& context) const {
-    // shift, scale, gate of attention, then of the MLP
-    const auto m = (nn::here(table_6D).unsqueeze(0) + t_N6D).chunk(6, 1);
-    const at::Tensor h = norm1(x_NLD) * (1 + m[1]) + m[0];
-    at::Tensor x = m[2] * attend(h, h, {}) + x_NLD;
-    x = attend_text(x, context.text_NTD, context.text_bias) + x;
-    return m[5] * mlp(norm2(x) * (1 + m[4]) + m[3]) + x;
-  }
-};
-
 class PublishedPixArt : public Backbone {
  public:
   PublishedPixArt(const PixArtOptions& options, PublishedSource source) : options_(options), parameters_(0) {
@@ -110,7 +83,7 @@ class PublishedPixArt : public Backbone {
     const std::int64_t features = options_.features();
     patch_ = weights.conv("pos_embed.proj", options_.in_channels, features, options_.patch, options_.patch);
     for (std::int64_t i = 0; i < options_.layers; ++i)
-      blocks_.emplace_back(weights, concat("transformer_blocks.", i), options_);
+      blocks_.emplace_back(weights, concat("transformer_blocks.", i), options_.block());
     norm_ = weights.layer_norm("norm_out", features, false, kOutNormEpsilon);
     table_2D_ = weights.take("scale_shift_table", {2, features});
     out_ = weights.linear("proj_out", features, options_.patch * options_.patch * options_.out_channels);
@@ -121,10 +94,8 @@ class PublishedPixArt : public Backbone {
       aspect_ = PublishedTimeEmbedding(weights, "adaln_single.emb.aspect_ratio_embedder", kTimeFeatures, features / 3);
     }
     modulate_ = weights.linear("adaln_single.linear", features, 6 * features);
-    if (options_.caption_features > 0) {
-      caption1_ = weights.linear("caption_projection.linear_1", options_.caption_features, features);
-      caption2_ = weights.linear("caption_projection.linear_2", features, features);
-    }
+    if (options_.caption_features > 0)
+      caption_ = CaptionProjection(weights, "caption_projection", options_.caption_features, features);
     weights.refuse_left_over();
     if (options_.caption_features > 0 && features != options_.text_features)
       throw DataError(concat("config.json: cross_attention_dim: expected ", features,
@@ -141,7 +112,7 @@ class PublishedPixArt : public Backbone {
     h = h + published_positions(
                 {rows, columns, options_.size / options_.patch, options_.position_scale, options_.features()})
                 .to(h.options());
-    for (const Block& block : blocks_) h = block(h, t_N6D, context);
+    for (const AdaSingleBlock& block : blocks_) h = block(h, t_N6D, context.text_NTD, context.text_bias);
     const auto m = (nn::here(table_2D_).unsqueeze(0) + t_ND.unsqueeze(1)).chunk(2, 1);
     return published_unpatchify(out_(norm_(h) * (1 + m[1]) + m[0]), {rows, columns}, options_.patch);
   }
@@ -175,17 +146,18 @@ class PublishedPixArt : public Backbone {
     context.text_bias =
         attention_bias(published_condition(condition, "text_mask", {batch, context.text_NTD.size(1)}, false),
                        context.text_NTD.scalar_type());
-    if (is_projected) context.text_NTD = caption2_(at::gelu(caption1_(context.text_NTD), "tanh"));
+    if (is_projected) context.text_NTD = caption_(context.text_NTD);
     return context;
   }
 
   PixArtOptions options_;
   Parameters parameters_;
   nn::Conv2d patch_;
-  std::vector<Block> blocks_;
+  std::vector<AdaSingleBlock> blocks_;
   nn::LayerNorm norm_;
   at::Tensor table_2D_;
-  nn::Linear out_, modulate_, caption1_, caption2_;
+  nn::Linear out_, modulate_;
+  CaptionProjection caption_;
   PublishedTimeEmbedding time_, resolution_, aspect_;
 };
 

@@ -12,7 +12,6 @@ void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneR
   register_backbones(backbones);
   register_autoencoders(backbones);
   register_classifiers(backbones);
-  register_published(backbones);
   register_image_objectives(objectives);
 }
 

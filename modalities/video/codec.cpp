@@ -20,6 +20,7 @@ namespace thaw::video {
 namespace {
 
 constexpr std::int64_t kShownFrames = 16;
+constexpr std::int64_t kShownWidth = 800;  // pixels of what a page shows, about
 #ifdef THAW_HAS_MEDIA
 constexpr const char* kBest = "mp4";
 #else
@@ -133,6 +134,24 @@ class ClipCodec : public Codec {
     return sheet_of_pictures(frames, shown);
   }
 
+  // One file in which all clips play side by side, enlarged by whole pixels.
+  std::vector<std::string> write_shown(const at::Tensor& raw_NCTHW, std::int64_t columns,
+                                       const std::filesystem::path& folder, const std::string& stem) const override {
+    std::vector<at::Tensor> frames;
+    for (std::int64_t t = 0; t < raw_NCTHW.size(2); ++t)
+      frames.push_back(sheet_pixels(raw_NCTHW.select(2, t), columns));
+    at::Tensor sheet_TCHW = at::stack(frames);
+    const std::int64_t scale = std::clamp<std::int64_t>(kShownWidth / sheet_TCHW.size(3), 1, 8);
+    sheet_TCHW = sheet_TCHW.repeat_interleave(scale, 2).repeat_interleave(scale, 3);
+    // H.264 takes even sides.
+    const std::int64_t h = sheet_TCHW.size(2) / 2 * 2, w = sheet_TCHW.size(3) / 2 * 2;
+    const at::Tensor pixels_THWC = sheet_TCHW.narrow(2, 0, h).narrow(3, 0, w).permute({0, 2, 3, 1}).contiguous();
+    const std::string file = stem + kShownSuffix;
+    make_folder(folder);
+    write_playing(pixels_THWC, folder / file);
+    return {file};
+  }
+
   void write(const at::Tensor& raw_NCTHW, const std::filesystem::path& folder, const std::string& stem,
              std::int64_t first) const override {
     for (std::int64_t i = 0; i < raw_NCTHW.size(0); ++i) {
@@ -166,6 +185,30 @@ class ClipCodec : public Codec {
   }
 
  private:
+#ifdef THAW_HAS_MEDIA
+  static constexpr const char* kShownSuffix = ".mp4";
+  static Clip clip_of(const at::Tensor& frames_THWC) {
+    const auto size = [&](std::int64_t d) { return static_cast<int>(frames_THWC.size(d)); };
+    const std::uint8_t* pixels = frames_THWC.data_ptr<std::uint8_t>();
+    Clip clip{size(2), size(1), size(3)};
+    clip.pixels.assign(pixels, pixels + frames_THWC.numel());
+    clip.times_s.resize(static_cast<std::size_t>(frames_THWC.size(0)));
+    return clip;
+  }
+  void write_playing(const at::Tensor& frames_THWC, const std::filesystem::path& path) const {
+    write_video(path, clip_of(frames_THWC), {.rate = frame_rate(fps_)});
+  }
+#else
+  static constexpr const char* kShownSuffix = ".png";
+  void write_playing(const at::Tensor& frames_THWC, const std::filesystem::path& path) const {
+    const auto size = [&](std::int64_t d) { return static_cast<int>(frames_THWC.size(d)); };
+    const auto delay_ms = static_cast<std::uint16_t>(std::clamp(1000.0 / fps_, 1.0, 65535.0));
+    write_file(
+        path, encode_animated_png({frames_THWC.data_ptr<std::uint8_t>(), static_cast<std::size_t>(frames_THWC.numel())},
+                                  {frames_THWC.size(0), size(2), size(1), size(3), delay_ms}));
+  }
+#endif
+
   void write_clip(const at::Tensor& frames_THWC, const std::filesystem::path& path) const {
     if (format_ == "png") {
       for (std::int64_t t = 0; t < frames_THWC.size(0); ++t)
@@ -173,12 +216,7 @@ class ClipCodec : public Codec {
       return;
     }
 #ifdef THAW_HAS_MEDIA
-    const auto size = [&](std::int64_t d) { return static_cast<int>(frames_THWC.size(d)); };
-    const std::uint8_t* pixels = frames_THWC.data_ptr<std::uint8_t>();
-    Clip clip{size(2), size(1), size(3)};
-    clip.pixels.assign(pixels, pixels + frames_THWC.numel());
-    clip.times_s.resize(static_cast<std::size_t>(frames_THWC.size(0)));
-    write_video(path.string() + "." + format_, clip, {.rate = frame_rate(fps_)});
+    write_video(path.string() + "." + format_, clip_of(frames_THWC), {.rate = frame_rate(fps_)});
 #else
     throw ConfigError(concat(path.string(), ".", format_, ": this program was built without libav; codec.format=png."));
 #endif
@@ -195,13 +233,17 @@ void register_codecs(CodecRegistry& registry) {
       {{"clip",
         "Clips of 8 bits, scaled to [-1, 1]; written as videos.",
         "",
-        {{"fps", 8.0, "frames a second of what is written; 23.976 is 24000/1001", 0.01, 1000},
-         {"format",
-          std::string("auto"),
-          "of what is written; png: a folder of frames; auto: mp4, png without libav",
-          0,
-          0,
-          {"auto", "mp4", "gif", "webp", "png"}}},
+        {{.name = "fps",
+          .fallback = 8.0,
+          .help = "frames a second of what is written; 23.976 is 24000/1001",
+          .minimum = 0.01,
+          .maximum = 1000,
+          .is_hashed = false},
+         {.name = "format",
+          .fallback = std::string("auto"),
+          .help = "of what is written; png: a folder of frames; auto: mp4, png without libav",
+          .choices = {"auto", "mp4", "gif", "webp", "png"},
+          .is_hashed = false}},
         {}},
        [](const Settings& settings, const CodecParts&) -> CodecPtr { return std::make_shared<ClipCodec>(settings); }});
 }

@@ -3,11 +3,16 @@
 
 #include "core/backbone.h"
 #include "core/dataset.h"
+#include "core/metrics/metric.h"
 
 namespace thaw::video {
 
 void register_moving_digits(DatasetRegistry& registry);
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_classifiers(BackboneRegistry& registry);
+void register_digit_metrics(MetricRegistry& registry);
+void register_fvd(MetricRegistry& registry);
+void register_transformers(BackboneRegistry& registry);
 
 }  // namespace thaw::video

@@ -14,7 +14,7 @@
 #include "core/io/idx.h"
 #include "core/math/philox.h"
 #include "modalities/video/list.h"
-#include "modalities/video/trajectory.h"
+#include "modalities/video/moving_digits.h"
 
 namespace thaw::video {
 
@@ -24,12 +24,21 @@ constexpr std::int64_t kCaptionBytes = 96;
 constexpr std::uint64_t kFirstTestClip = std::uint64_t{1} << 40;  // draws of test clips, apart from those of training
 constexpr std::array<const char*, 4> kDirections{"right", "down", "left", "up"};
 
-const char* direction_of(const Motion& motion) {
+constexpr std::int64_t kDigits = 10;
+
+// Index into kDirections.
+std::size_t direction_of(const Motion& motion) {
   const double quarters = motion.angle / (std::numbers::pi / 2);
-  return kDirections[static_cast<std::size_t>(std::llround(quarters)) % kDirections.size()];
+  return static_cast<std::size_t>(std::llround(quarters)) % kDirections.size();
 }
 
-class MovingDigits : public Dataset {
+enum class Told { kCaption, kLabel, kMotion, kNothing };
+Told told_of(const std::string& text) {
+  if (text == "nothing") return Told::kNothing;
+  return text == "caption" ? Told::kCaption : text == "label" ? Told::kLabel : Told::kMotion;
+}
+
+class MovingDigits : public DigitClips {
  public:
   explicit MovingDigits(const Settings& settings)
       : seed_(static_cast<std::uint64_t>(settings.integer("seed"))),
@@ -39,11 +48,11 @@ class MovingDigits : public Dataset {
         count_(settings.integer("digits")),
         digit_side_(settings.integer("digit")),
         speed_(settings.number("speed")),
-        told_(settings.text("told")),
+        told_(told_of(settings.text("told"))),
         is_test_(settings.text("split") == "test") {
     if (digit_side_ > side_)
       settings.fail("digit", concat("digits of ", digit_side_, " pixels do not fit frames of ", side_, "."));
-    if (told_ == "label" && count_ > 1)
+    if ((told_ == Told::kLabel || told_ == Told::kMotion) && count_ > 1)
       settings.fail("told", concat("a label is of one digit, clips show ", count_, "; use caption or nothing."));
     LabelledIdx set = read_idx_set(settings.text("path"), settings.text("split"));
     files_ = set.files;
@@ -59,7 +68,14 @@ class MovingDigits : public Dataset {
                              static_cast<int>(*other), "."));
   }
   std::int64_t size() const override { return size_; }
-  std::int64_t num_classes() const override { return told_ == "label" ? 10 : 0; }
+  std::int64_t digits() const override { return count_; }
+  std::int64_t digit_side() const override { return digit_side_; }
+  double way() const override { return static_cast<double>(side_ - digit_side_); }
+  double speed() const override { return speed_ * way(); }
+  std::int64_t num_classes() const override {
+    if (told_ == Told::kCaption || told_ == Told::kNothing) return 0;
+    return told_ == Told::kLabel ? kDigits : kDigits * static_cast<std::int64_t>(kDirections.size());
+  }
   std::vector<std::filesystem::path> files() const override { return files_; }
 
   Example get(std::int64_t index) const override {
@@ -67,7 +83,7 @@ class MovingDigits : public Dataset {
     at::Tensor clip = at::zeros({1, frames_, side_, side_}, at::kByte);
     for (const Moving& moving : all) {
       const at::Tensor digit = picture(moving.example);
-      const Trajectory trajectory = trajectory_of(moving.motion, static_cast<double>(side_ - digit_side_), frames_);
+      const Trajectory trajectory = trajectory_of(moving.motion, way(), frames_);
       for (std::int64_t t = 0; t < frames_; ++t) {
         const auto [x, y] = trajectory[static_cast<std::size_t>(t)];
         const at::Tensor under = clip[0][t]
@@ -109,18 +125,23 @@ class MovingDigits : public Dataset {
     const auto label = [this](const Moving& moving) {
       return static_cast<std::int64_t>(labels_[static_cast<std::size_t>(moving.example)]);
     };
-    if (told_ == "nothing") return {};
-    if (told_ == "label") return {{"label", at::scalar_tensor(label(all[0]), at::kLong)}};
+    if (told_ == Told::kNothing) return {};
+    if (told_ == Told::kLabel) return {{"label", at::scalar_tensor(label(all[0]), at::kLong)}};
+    if (told_ == Told::kMotion) {
+      const auto direction = static_cast<std::int64_t>(direction_of(all[0].motion));
+      return {{"label", at::scalar_tensor(label(all[0]) + kDigits * direction, at::kLong)}};
+    }
     std::string caption;
     for (const Moving& moving : all)
-      caption += concat(caption.empty() ? "a " : " and a ", label(moving), " moving ", direction_of(moving.motion));
+      caption += concat(caption.empty() ? "a " : " and a ", label(moving), " moving ",
+                        kDirections[direction_of(moving.motion)]);
     return {{"caption", text_bytes(caption, kCaptionBytes)}};
   }
 
   std::uint64_t seed_;
   std::int64_t size_, side_, frames_, count_, digit_side_;
   double speed_;
-  std::string told_;
+  Told told_;
   bool is_test_;
   at::Tensor digits_;  // uint8 [n, height, width]
   std::vector<std::uint8_t> labels_;
@@ -143,7 +164,12 @@ void register_moving_digits(DatasetRegistry& registry) {
          {"digits", std::int64_t{2}, "of a clip", 1, 4},
          {"digit", std::int64_t{28}, "pixels a side of a digit, its margin included", 8, 512},
          {"speed", 0.1, "a frame, as a share of the way from edge to edge", 0.0, 1.0},
-         {"told", std::string("caption"), "what is known of a clip", 0, 0, {"caption", "label", "nothing"}}},
+         {"told",
+          std::string("caption"),
+          "what is known of a clip; motion: a class for each digit and direction it starts in",
+          0,
+          0,
+          {"caption", "label", "motion", "nothing"}}},
         {}},
        [](const Settings& settings) -> DatasetPtr { return std::make_shared<MovingDigits>(settings); }});
 }

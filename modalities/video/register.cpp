@@ -4,10 +4,15 @@
 
 namespace thaw::video {
 
-void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones) {
+void register_video(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
+                    MetricRegistry& metrics) {
   register_moving_digits(datasets);
   register_codecs(codecs);
   register_backbones(backbones);
+  register_classifiers(backbones);
+  register_digit_metrics(metrics);
+  register_fvd(metrics);
+  register_transformers(backbones);
 }
 
 }  // namespace thaw::video

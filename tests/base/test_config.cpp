@@ -98,6 +98,19 @@ CATCH_TEST_CASE("what was chosen does not change with an option that a later ver
   CATCH_CHECK(chosen("train: {steps: 21}", today) != chosen("train: {steps: 20}", today));
 }
 
+CATCH_TEST_CASE("an option of how results come is in no hash, and in the resolved configuration", "[base][config]") {
+  const std::vector<Option> options{{"steps", std::int64_t{10}, ""},
+                                    {.name = "format", .fallback = std::string("mp4"), .help = "", .is_hashed = false}};
+  const auto read = [&](const std::string& yaml) {
+    const Config config = Config::parse(yaml, "x.yaml");
+    config.section("train").read(options, "train");
+    return std::pair(config.chosen_in(std::vector<std::string>{"train"}), config.resolved());
+  };
+  CATCH_CHECK(read("train: {steps: 20, format: gif}").first == read("train: {steps: 20}").first);
+  CATCH_CHECK(read("train: {steps: 20, format: gif}").first == "train.steps: 20\n");
+  CATCH_CHECK_THAT(read("train: {format: gif}").second, Catch::Contains("format: gif"));
+}
+
 CATCH_TEST_CASE("a resolved configuration reads back to the same values", "[base][config]") {
   const std::string text = "train: {decay: constant, rate: 1.0e-3}";
   Config first = Config::parse(text, "x.yaml");

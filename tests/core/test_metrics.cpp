@@ -1,8 +1,11 @@
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/base/files.h"
 #include "core/math/philox.h"
 #include "core/metrics/frechet.h"
+#include "core/metrics/similarity.h"
 #include "tests/catch.h"
 
 using namespace thaw;
@@ -61,4 +64,42 @@ CATCH_TEST_CASE("the interval of a proportion is Wilson's", "[core][metrics]") {
   CATCH_CHECK(interval.low == Catch::Approx(0.93002).margin(1e-4));
   CATCH_CHECK(interval.high == Catch::Approx(0.99449).margin(1e-4));
   CATCH_CHECK(proportion_interval(10, 10).high == Catch::Approx(1.0));
+}
+
+CATCH_TEST_CASE("PSNR and SSIM are those of scikit-image and of windows written out", "[core][metrics]") {
+  const nlohmann::json golden = nlohmann::json::parse(read_file("tests/golden/similarity.json"));
+  CATCH_REQUIRE(golden["cases"].size() == 4);
+  for (const auto& one : golden["cases"]) {
+    const auto tensor = [&](const char* name) {
+      const auto values = one[name].get<std::vector<double>>();
+      return at::tensor(values, at::kDouble).view({1, 1, one["height"].get<int>(), one["width"].get<int>()}) / 255.0;
+    };
+    const at::Tensor a = tensor("a"), b = tensor("b");
+    CATCH_CHECK(peak_signal_to_noise(a, b).item<double>() == Catch::Approx(one["psnr"].get<double>()).epsilon(1e-12));
+    CATCH_CHECK(structural_similarity(a, b).item<double>() == Catch::Approx(one["ssim"].get<double>()).margin(1e-12));
+    CATCH_CHECK(structural_similarity(b, a).item<double>() == Catch::Approx(one["ssim"].get<double>()).margin(1e-12));
+    CATCH_CHECK(structural_similarity(a, a).item<double>() == Catch::Approx(1.0).margin(1e-12));
+    CATCH_CHECK(peak_signal_to_noise(a, a).item<double>() == 120.0);
+  }
+}
+
+CATCH_TEST_CASE("pictures of one sample are compared one by one, channels together", "[core][metrics]") {
+  const at::Tensor a = at::rand({2, 3, 4, 12, 13}, at::kDouble), b = at::rand({2, 3, 4, 12, 13}, at::kDouble);
+  const at::Tensor psnr = peak_signal_to_noise(a, b), ssim = structural_similarity(a, b);
+  CATCH_CHECK(psnr.sizes() == at::IntArrayRef{2, 4});
+  CATCH_CHECK(ssim.sizes() == at::IntArrayRef{2, 4});
+  for (std::int64_t n = 0; n < 2; ++n)
+    for (std::int64_t k = 0; k < 4; ++k) {
+      const auto one = [&](const at::Tensor& x) { return x[n].select(1, k).unsqueeze(0); };
+      CATCH_CHECK(peak_signal_to_noise(one(a), one(b)).item<double>() == Catch::Approx(psnr[n][k].item<double>()));
+      CATCH_CHECK(psnr[n][k].item<double>() ==
+                  Catch::Approx(-10 * std::log10((one(a) - one(b)).square().mean().item<double>())));
+      double sum = 0.0;
+      for (std::int64_t c = 0; c < 3; ++c)
+        sum += structural_similarity(one(a).narrow(1, c, 1), one(b).narrow(1, c, 1)).item<double>();
+      CATCH_CHECK(ssim[n][k].item<double>() == Catch::Approx(sum / 3));
+    }
+  CATCH_CHECK_THROWS_WITH(structural_similarity(a, b.narrow(3, 0, 11)), Catch::Contains("must have one shape"));
+  CATCH_CHECK_THROWS_WITH(structural_similarity(a.narrow(3, 0, 10), b.narrow(3, 0, 10)),
+                          Catch::Contains("window of 11"));
 }

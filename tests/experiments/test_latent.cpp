@@ -104,3 +104,38 @@ CATCH_TEST_CASE("a denoiser of latents trains from the cache, and its samples ar
   const Outcome sampled = run_program("sample " + (scratch / "one").string() + " n=1", scratch);
   CATCH_CHECK(sampled.err.find("is an autoencoder; it gives no samples.") != std::string::npos);
 }
+
+CATCH_TEST_CASE("a denoiser trains on the latents of a published autoencoder", "[experiments][latent]") {
+  const Scratch scratch("published_latent");
+  const std::string cache = "XDG_CACHE_HOME=" + (scratch / "cache").string();
+  write_file(scratch / "d.yaml", R"(
+seed: 3
+precision: float32
+dataset: {type: captioned_digits, path: data/mnist, split: train, size: 32, most: 1}
+codec: {type: latent, autoencoder: tests/golden/autoencoder_kl}
+objective: {type: denoising, prediction: v}
+backbone: {type: unet, width: 8, multipliers: [1, 2], blocks: 1, attention: [], words: [a, red]}
+train: {steps: 3, batch: 8, checkpoint_every: 3, optimizer: {warmup: 2}}
+sampler: ddim
+grid: {type: trailing, steps: 3}
+)");
+  const std::string out = (scratch / "run").string();
+  const Outcome trained = run_program("train " + (scratch / "d.yaml").string() + " out=" + out, scratch, cache);
+  CATCH_CAPTURE(trained.err);
+  CATCH_REQUIRE(trained.code == 0);
+  const Outcome sampled =
+      run_program("sample " + out + " n=2 prompt=\"a red 3\" out=" + (scratch / "s.npz").string(), scratch);
+  CATCH_CAPTURE(sampled.err);
+  CATCH_REQUIRE(sampled.code == 0);
+  // Pictures of the data's own size came back: 32 x 32 latents of 4 channels, a factor of 2.
+  const std::string header = read_file(scratch / "run" / "model" / "thaw.yaml");
+  CATCH_CHECK(header.find("shape: [4, 32, 32]") != std::string::npos);
+  // What is not there, or is no autoencoder, is one line.
+  const Outcome network = run_program("train " + (scratch / "d.yaml").string() +
+                                          " codec.autoencoder=tests/golden/unet2d out=" + (scratch / "no").string(),
+                                      scratch, cache);
+  CATCH_CAPTURE(network.err);
+  CATCH_CHECK(network.code == 3);
+  CATCH_CHECK(network.err.find("UNet2DModel") != std::string::npos);
+  CATCH_CHECK(!std::filesystem::exists(scratch / "no"));
+}

@@ -8,7 +8,7 @@
 #include "core/io/npz.h"
 #include "core/metrics/frechet.h"
 #include "experiments/evaluation.h"
-#include "experiments/obedience.h"
+#include "core/metrics/obedience.h"
 #include "tests/catch.h"
 #include "tests/experiments/tiny.h"
 
@@ -90,7 +90,7 @@ CATCH_TEST_CASE("real pictures obey their own prompts and not each other's", "[e
   config.set("dataset.size", "150");
   const Experiment experiment(std::move(config), catalog);
   Evaluator evaluator(experiment);
-  const nlohmann::json real = evaluator.real_prompts(150)["rows"];
+  const nlohmann::json real = evaluator.beside(150)["prompts"]["real"];
   // 97 % of real pictures are read in full: n = 150, standard error 1.4 %.
   CATCH_CHECK(real[0]["share"] >= 0.92);
   for (const char* part : {"number", "colours", "sizes", "places"}) CATCH_CHECK(row_of(real, part)["share"] >= 0.97);

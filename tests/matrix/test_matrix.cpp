@@ -42,6 +42,10 @@ const Case kGoingOn{"clips that go on", kClips.data,
                     "{type: unet3d, width: 8, multipliers: [1, 2], blocks: 1, attention: [8], given: true}\n"
                     "task: {type: continuation, first: [1, 2]}"};
 
+Case clips_on(const std::string& network) {
+  return {network, kClips.data, "{type: " + network + ", patch: 4, features: 16, depth: 2, heads: 2}"};
+}
+
 std::string yaml_of(const Case& data) {
   return "seed: 3\nprecision: float32\n" + data.data + "\nbackbone: " + data.backbone + R"(
 schedule: cosine
@@ -264,4 +268,16 @@ CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance wor
   CATCH_CHECK(cells.refused_schedules == 6);  // noise and score where alpha reaches 0: flow, flow_dynamic, trigflow
   CATCH_CHECK(cells.guidance == 10);
   CATCH_CHECK(cells.refused_guidance == 1);  // of a classifier: there are no classes
+}
+
+// Samplers and schedules see no network, so these need not meet each of them again.
+CATCH_TEST_CASE("every objective and guidance works on transformers of clips", "[matrix]") {
+  for (const std::string network : {"video_dit", "video_transformer"}) {
+    CATCH_CAPTURE(network);
+    const Case data = clips_on(network);
+    CATCH_CHECK(train_by_all(data) == 12);
+    int refused = 0;
+    CATCH_CHECK(guided_by_all(data, refused) == 10);
+    CATCH_CHECK(refused == 1);  // there is no classifier of clips
+  }
 }

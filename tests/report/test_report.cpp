@@ -229,7 +229,7 @@ CATCH_TEST_CASE("sounds and videos get their players by suffix", "[report]") {
       page,
       "<audio controls preload=\"metadata\" aria-label=\"Samples, 1 of 2: kick\" src=\"data:audio/wav;base64,UklGR"));
   CATCH_CHECK(contains(page,
-                       "<video controls loop playsinline preload=\"metadata\" aria-label=\"Samples, 2 of 2: clip\" "
+                       "<video autoplay muted loop playsinline controls aria-label=\"Samples, 2 of 2: clip\" "
                        "src=\"data:video/mp4;base64,"));
 }
 

