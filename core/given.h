@@ -56,9 +56,10 @@ struct GivenPart {
   at::Tensor mask{};  // [N, 1, ...], broadcasts to it
 };
 
-/// Outside of guidance and thresholding: the estimate of what is given is what is given, so that every solver takes it
-/// along to its own end. `by_level`: the network is told nothing else than that it is clean: it sees the given part
-/// itself, at the clean level (Chen et al. 2024, Diffusion forcing); masks are then the same all over a position.
+/// Outside of guidance and thresholding: the estimate of what is given is what is given, so that a solver that is exact
+/// for data at one point takes it along to its own end. `by_level`: the network is told nothing else than that it is
+/// clean: it sees the given part itself, at the clean level (Chen et al. 2024, Diffusion forcing); masks are then the
+/// same all over a position.
 Denoiser with_given_part(Denoiser denoiser, GivenPart part, bool by_level);
 
 /// x with the given part to the bit.

@@ -39,7 +39,9 @@ CATCH_TEST_CASE("frames at one level are a clip at that level, and each frame he
   const at::Tensor x = noise_like({2, 1, 4, 8, 8}), clip = at::tensor({100.0F, 700.0F});
   const Condition label{{"label", at::tensor({3, 4}, at::kLong)}};
   const at::Tensor whole = network->forward(x, clip, label);
-  CATCH_CHECK(at::equal(whole, network->forward(x, clip.unsqueeze(1).expand({2, 4}).contiguous(), label)));
+  // Matrix products round by the number of their rows.
+  const at::Tensor frames = network->forward(x, clip.unsqueeze(1).expand({2, 4}).contiguous(), label);
+  CATCH_CHECK((frames - whole).abs().max().item<double>() < 1e-5);
   // As it starts frames do not see each other: a frame is what a clip at its level makes of it.
   const auto fresh = [&] {
     auto made = unet3d("given: false");
