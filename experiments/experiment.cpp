@@ -236,7 +236,10 @@ std::vector<std::string> Experiment::expand_samplers(const Settings& compare) co
 }
 
 DatasetPtr Experiment::dataset() const {
-  if (!dataset_) dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
+  if (!dataset_) {
+    dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
+    report_problems(*dataset_, 0);
+  }
   return dataset_;
 }
 
@@ -252,6 +255,8 @@ DatasetPtr Experiment::held_out() const {
   settings.set("split", std::string("test"), settings.where("split"), false);
   if (has("range")) settings.set("range", std::vector<double>{}, settings.where("range"), false);
   held_out_ = entry.make(settings);
+  report_problems(*held_out_, 0);
+  if (held_out_->size() == 0) held_out_ = nullptr;  // a split that nothing falls into
   return held_out_;
 }
 
@@ -318,12 +323,13 @@ double Experiment::start_scale(std::int64_t steps) const {
 
 DatasetPtr Experiment::encoded_training_data() const {
   InputHashes inputs(user_cache() / "latents" / "inputs.json");
-  const std::string key =
-      concat(version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))),
-             "\n", hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
-             inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))),
-                       codec_->files()),
-             "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
+  const std::string key = concat(
+      version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))), "\n",
+      hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
+      inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))), codec_->files()),
+      "\n",
+      inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files(),
+                InputHashes::Reading::kPieces));
   make_folder(user_cache() / "latents");
   inputs.save();
   return encoded_dataset(dataset(), *codec_, user_cache() / "latents" / concat(content_hash(key), ".safetensors"));
@@ -359,6 +365,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.more_decays = ema_->numbers("more_decays");
   job.power_stds = ema_->numbers("power");
   job.snapshot_every = ema_->integer("snapshot_every");
+  job.ahead = {train_->integer("prefetch"), train_->integer("loader_threads")};
   job.on_not_finite = train_->text("on_not_finite");
   job.folder = folder;
   if (job.validate_every > 0) job.held_out = held_out();
