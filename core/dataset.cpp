@@ -1,5 +1,6 @@
 #include "core/dataset.h"
 
+#include <cstdio>
 #include <numeric>
 
 #include <ATen/ATen.h>
@@ -25,17 +26,38 @@ std::vector<std::string> Codec::write_shown(const at::Tensor& raw_N, std::int64_
   return {stem + ".png"};
 }
 
-Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
+namespace {
+
+template <class Item, class Get>
+Batch stacked(const std::vector<Item>& items, const Get& get) {
   std::vector<at::Tensor> data;
   std::map<std::string, std::vector<at::Tensor>> conditions;
-  for (const std::int64_t index : indices) {
-    Example example = dataset.get(index);
+  for (const Item& item : items) {
+    Example example = get(item);
     data.push_back(std::move(example.data));
     for (auto& [name, tensor] : example.condition) conditions[name].push_back(std::move(tensor));
   }
   Batch batch{at::stack(data), {}, 0};
   for (const auto& [name, tensors] : conditions) batch.condition[name] = at::stack(tensors);
   return batch;
+}
+
+}  // namespace
+
+Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices) {
+  return stacked(indices, [&](std::int64_t index) { return dataset.get(index); });
+}
+
+void report_problems(const Dataset& dataset, std::size_t known, const std::filesystem::path& file) {
+  const std::vector<std::string> problems = dataset.problems();
+  if (problems.size() <= known) return;
+  std::string where;
+  if (!file.empty()) {
+    write_file(file, join(problems, "\n") + "\n");
+    where = concat(", all in ", file.string());
+  }
+  std::fprintf(stderr, "dataset: %zu bad, left out or replaced%s; the first: %s\n", problems.size(), where.c_str(),
+               problems.front().c_str());
 }
 
 Loader::Loader(DatasetPtr dataset, std::uint64_t seed, std::int64_t batch)
@@ -56,18 +78,18 @@ const std::vector<std::int32_t>& Loader::order(std::uint64_t epoch) const {
   return kept.order;
 }
 
-std::vector<std::int64_t> Loader::indices(std::uint64_t step) const {
-  std::vector<std::int64_t> result;
+std::vector<Pick> Loader::picks(std::uint64_t step) const {
+  std::vector<Pick> result;
   const auto size = static_cast<std::uint64_t>(dataset_->size());
   for (std::int64_t i = 0; i < batch_; ++i) {
     const std::uint64_t position = step * static_cast<std::uint64_t>(batch_) + static_cast<std::uint64_t>(i);
-    result.push_back(order(position / size)[position % size]);
+    result.push_back({order(position / size)[position % size], position / size});
   }
   return result;
 }
 
-Batch Loader::batch(std::uint64_t step) const {
-  Batch result = gather(*dataset_, indices(step));
+Batch Loader::make(std::uint64_t step, const std::vector<Pick>& picks) const {
+  Batch result = stacked(picks, [&](const Pick& pick) { return dataset_->get_in_epoch(pick.index, pick.epoch); });
   result.first_sample = step * static_cast<std::uint64_t>(batch_);
   return result;
 }

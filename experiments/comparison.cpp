@@ -129,7 +129,9 @@ nlohmann::json compare_samplers(const Experiment& experiment, const Model& model
       progress.update(static_cast<std::int64_t>(cells.size()), concat(sampler, " at ", budget));
     }
   const auto& metrics = experiment.evaluate().metrics;
-  return {{"quality", metrics.empty() ? "" : experiment.metric_info(metrics.front()).name}, {"n", compare.n}, {"cells", cells}};
+  return {{"quality", metrics.empty() ? "" : experiment.metric_info(metrics.front()).name},
+          {"n", compare.n},
+          {"cells", cells}};
 }
 
 nlohmann::json run_comparison(const LoadedModel& loaded, const std::filesystem::path& folder,

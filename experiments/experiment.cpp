@@ -10,7 +10,6 @@
 #include "core/latent_codec.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
-#include "experiments/opened_autoencoder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
 #include "experiments/weight_precision.h"
@@ -125,31 +124,6 @@ void Experiment::read_components() {
                "[0.05, 0.1].");
 }
 
-// For the same device and precision; alive as long as who holds it.
-ModelOpener Experiment::model_opener() const {
-  return [catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path) {
-    auto loaded = std::make_shared<LoadedModel>(
-        open_model(path, *catalog, {concat("device=", device), concat("precision=", precision)}));
-    return std::shared_ptr<const Model>(loaded, &loaded->model);
-  };
-}
-
-CodecParts Experiment::codec_parts() const {
-  return {[catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path) {
-    return open_autoencoder(path, *catalog, device, precision);
-  }};
-}
-
-SecondModelOpener Experiment::guide_opener() const {
-  return [catalog = catalog_, device = device_name_, precision = precision_name_](const std::string& path,
-                                                                                  std::int64_t step) {
-    const std::vector<std::string> overrides{concat("device=", device), concat("precision=", precision)};
-    auto loaded = std::make_shared<LoadedModel>(open_model(path, *catalog, overrides));
-    if (step > 0) load_checkpoint_average(loaded->model, path, step);
-    return std::shared_ptr<const Model>(loaded, &loaded->model);
-  };
-}
-
 void Experiment::read_sampling() {
   solver_ = catalog_->samplers.create(config_.section("sampler"), "dpmpp_2m");
   const Config guidance = config_.section("guidance");
@@ -230,7 +204,10 @@ std::vector<std::string> Experiment::expand_samplers(const Settings& compare) co
 }
 
 DatasetPtr Experiment::dataset() const {
-  if (!dataset_) dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
+  if (!dataset_) {
+    dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
+    report_problems(*dataset_, 0);
+  }
   return dataset_;
 }
 
@@ -246,6 +223,8 @@ DatasetPtr Experiment::held_out() const {
   settings.set("split", std::string("test"), settings.where("split"), false);
   if (has("range")) settings.set("range", std::vector<double>{}, settings.where("range"), false);
   held_out_ = entry.make(settings);
+  report_problems(*held_out_, 0);
+  if (held_out_->size() == 0) held_out_ = nullptr;  // a split that nothing falls into
   return held_out_;
 }
 
@@ -272,7 +251,8 @@ Model Experiment::make_model() const {
   Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
   model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
-  if (task_) task_->mask(model.spec.shape, {seed_, Purpose::kTrainCondition, 0, 0, 0});  // too small a sample says so now
+  if (task_)
+    task_->mask(model.spec.shape, {seed_, Purpose::kTrainCondition, 0, 0, 0});  // too small a sample says so now
   // A published network's weights are of the type that backbone.weights asks for, ours are made as float32.
   const NamedTensors& weights = model.backbone->parameters().all();
   const c10::ScalarType stored = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
@@ -349,7 +329,9 @@ DatasetPtr Experiment::encoded_training_data() const {
       version(), "\n", precision_name(precision_from_name(precision_name_, device_from_name(device_name_))), "\n",
       hash_of(std::vector<std::string>{"dataset", "codec"}), "\n",
       inputs.of(concat("codec ", content_hash(config_.chosen_in(std::vector<std::string>{"codec"}))), codec_->files()),
-      "\n", inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files()));
+      "\n",
+      inputs.of(concat("data ", config_.section("dataset").type("mnist")), dataset()->files(),
+                InputHashes::Reading::kPieces));
   make_folder(user_cache() / "latents");
   inputs.save();
   return encoded_dataset(dataset(), *codec_, user_cache() / "latents" / concat(content_hash(key), ".safetensors"));
@@ -386,6 +368,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.more_decays = ema_->numbers("more_decays");
   job.power_stds = ema_->numbers("power");
   job.snapshot_every = ema_->integer("snapshot_every");
+  job.ahead = {train_->integer("prefetch"), train_->integer("loader_threads")};
   job.on_not_finite = train_->text("on_not_finite");
   job.folder = folder;
   if (job.validate_every > 0) job.held_out = held_out();

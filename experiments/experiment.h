@@ -16,7 +16,7 @@ namespace thaw {
 struct EvaluateSettings {
   std::int64_t n = 500;
   std::vector<std::string> metrics{};  // names, or "name option=value ..."
-  std::string features{}, judge{};  // model directories
+  std::string features{}, judge{};     // model directories
 };
 
 struct CompareSettings {

@@ -124,7 +124,9 @@ void add_real(const Experiment& experiment, const std::vector<std::int64_t>& wan
 
 void write_pictures(const Experiment& experiment, const Model& model, const Samples& samples,
                     const std::filesystem::path& folder) {
-  const auto& [raw, labels, captions] = samples;
+  const at::Tensor& raw = samples.raw;
+  const std::vector<std::int64_t>& labels = samples.labels;
+  const std::vector<std::string>& captions = samples.captions;
   PictureWriter pictures(*experiment.codec(), folder);
   add_forward(experiment, pictures);
   add_reverse(experiment, model, pictures);

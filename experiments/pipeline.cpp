@@ -121,7 +121,8 @@ class Pipeline {
   std::string hash_of_training_inputs() {
     if (experiment_.is_pretrained() && own_weights_.empty()) own_weights_ = hash_of_weights(model_) + "\n";
     if (!experiment_.trains()) return own_weights_;
-    std::string text = own_weights_ + inputs_.of("data", experiment_.dataset()->files()) + "\n";
+    std::string text =
+        own_weights_ + inputs_.of("data", experiment_.dataset()->files(), InputHashes::Reading::kPieces) + "\n";
     const std::string init = experiment_.train_settings().text("init");
     if (!init.empty()) text += inputs_.of("train.init", model_files(init)) + "\n";
     if (const auto files = experiment_.objective()->files(); !files.empty())
@@ -144,7 +145,7 @@ class Pipeline {
 
   std::string hash_of_held_out() {
     const DatasetPtr data = experiment_.held_out();
-    return (data ? inputs_.of("held-out data", data->files()) : "") + "\n";
+    return (data ? inputs_.of("held-out data", data->files(), InputHashes::Reading::kPieces) : "") + "\n";
   }
 
   bool stands(const std::string& name, const std::string& hash) const {

@@ -24,9 +24,9 @@ std::vector<std::pair<std::string, std::string>> card_facts(const Experiment& ex
                                                             const std::filesystem::path& folder);
 
 /// Samples into <path>: arr_0 channels last, as the codec decodes (uint8 pictures), arr_1 labels, captions as
-/// zero-padded bytes; memory does not grow with n. Micro-batches are kept in <path>.partial until all are there: the
-/// same request, stopped at any moment (also by SIGKILL) and made again, goes on behind them and ends in the same
-/// bytes.
+/// zero-padded bytes, codec the section of the configuration; memory does not grow with n. Micro-batches are kept in
+/// <path>.partial until all are there: the same request, stopped at any moment (also by SIGKILL) and made again, goes
+/// on behind them and ends in the same bytes.
 void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                   const std::filesystem::path& path);
 
@@ -39,6 +39,7 @@ struct Samples {
   at::Tensor raw;  // channels first
   std::vector<std::int64_t> labels{};
   std::vector<std::string> captions{};
+  std::string codec{};  // section of the configuration that it was decoded by; empty where the file does not tell
 };
 /// Throws DataError when the file is not what save_samples writes.
 Samples read_samples(const std::filesystem::path& path);

@@ -12,6 +12,7 @@
 #include "core/base/text.h"
 #include "core/caption.h"
 #include "core/io/npz.h"
+#include "experiments/command_decode.h"
 #include "experiments/part_file.h"
 #include "experiments/pipeline.h"
 
@@ -116,6 +117,10 @@ void write_npz(const Experiment& experiment, const Model& model, const SampleReq
       writer.write(bytes_in(text_bytes(caption, model.spec.caption_bytes)));
     writer.end_array();
   }
+  const std::string codec = section_of(experiment.config().resolved(), "codec");
+  writer.begin_array("codec", "|u1", {static_cast<std::int64_t>(codec.size())});
+  writer.write(codec);
+  writer.end_array();
   writer.commit();
 }
 
@@ -204,6 +209,12 @@ Samples read_samples(const fs::path& path) {
     const at::Tensor rows = at::empty(shape, at::kByte);
     std::memcpy(rows.data_ptr(), captions->second.bytes.data(), captions->second.bytes.size());
     for (std::int64_t i = 0; i < rows.size(0); ++i) samples.captions.push_back(text_of(rows[i]));
+  }
+  constexpr std::size_t kMaxCodec = 1 << 20;
+  if (const auto codec = arrays.find("codec"); codec != arrays.end()) {
+    if (codec->second.descr != "|u1" || codec->second.shape.size() != 1 || codec->second.bytes.size() > kMaxCodec)
+      throw DataError(concat(path.string(), ": expected codec of uint8, a text."));
+    samples.codec.assign(codec->second.bytes.begin(), codec->second.bytes.end());
   }
   return samples;
 }

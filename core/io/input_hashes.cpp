@@ -1,5 +1,7 @@
 #include "core/io/input_hashes.h"
 
+#include <fstream>
+
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
@@ -32,6 +34,27 @@ std::string hash_of_file(const fs::path& path) {
   return content_hash(text_of(MappedFile(path).bytes()));
 }
 
+std::string hash_of_pieces(const fs::path& path) {
+  const std::uint64_t size = fs::file_size(path);
+  if (size <= InputHashes::kPieces * InputHashes::kPieceBytes) return hash_of_file(path);
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(InputHashes::kPieceBytes, '\0'), text = concat(size, "\n");
+  for (std::uint64_t i = 0; i < InputHashes::kPieces; ++i) {
+    const std::uint64_t at = (size - InputHashes::kPieceBytes) / (InputHashes::kPieces - 1) * i;
+    file.seekg(static_cast<std::streamoff>(i + 1 == InputHashes::kPieces ? size - InputHashes::kPieceBytes : at));
+    if (!file.read(bytes.data(), static_cast<std::streamsize>(bytes.size())))
+      throw DataError(concat(path.string(), ": cannot read it."));
+    text += bytes;
+  }
+  return content_hash(text);
+}
+
+std::uint64_t bytes_of_all(std::span<const fs::path> files) {
+  std::uint64_t bytes = 0;
+  for (const fs::path& path : files) bytes += fs::file_size(path);
+  return bytes;
+}
+
 }  // namespace
 
 InputHashes::InputHashes(fs::path record) : record_(std::move(record)) {
@@ -47,12 +70,14 @@ InputHashes::InputHashes(fs::path record) : record_(std::move(record)) {
   }
 }
 
-std::string InputHashes::of(const std::string& name, std::span<const fs::path> files) {
+std::string InputHashes::of(const std::string& name, std::span<const fs::path> files, Reading reading,
+                            std::uint64_t most_whole) {
   Entry& entry = entries_[name];
   const std::string stamp = stamp_of(files);
   if (entry.stamp != stamp) {
     std::string hashes;
-    for (const fs::path& path : files) hashes += hash_of_file(path) + "\n";
+    const bool is_whole = reading == Reading::kWhole || bytes_of_all(files) <= most_whole;
+    for (const fs::path& path : files) hashes += (is_whole ? hash_of_file(path) : hash_of_pieces(path)) + "\n";
     entry = {stamp, content_hash(hashes)};
   }
   return entry.hash;

@@ -61,6 +61,8 @@ class VideoReader {
   VideoReader& operator=(VideoReader&&) noexcept;
 
   const VideoInfo& info() const;
+  /// As the container's index has it; where there is none, packets are counted, which reads the file through.
+  std::int64_t num_frames();
   /// The frames on show at these times (seconds from the first frame, rising), whatever the file's rate. Reads from the
   /// key frame before the first of them to the last. Throws DataError where the video ends before, where frames change
   /// their size, and where one is damaged.

@@ -47,6 +47,7 @@ struct VideoReader::Impl {
   int coded_width = 0, coded_height = 0;  // of the first frame
   double last_time_s = 0.0;               // of the frame at hand, from the first
   bool has_frame = false, is_first = true;
+  std::int64_t num_frames = 0;  // 0: not counted yet
 
   explicit Impl(const std::filesystem::path& path) : where(path.string()) {
     silence_libav();
@@ -207,6 +208,20 @@ struct VideoReader::Impl {
     start();  // no index, or one that leads too far
   }
 
+  /// Packets from the start to the end; reading then begins anew.
+  void count_frames() {
+    open_file();
+    std::int64_t count = 0;
+    int code = 0;
+    while ((code = av_read_frame(file.get(), packet.get())) >= 0) {
+      if (packet->stream_index == stream->index) ++count;
+      av_packet_unref(packet.get());
+    }
+    if (code != AVERROR_EOF) av_check(code, "count its frames", where);
+    start();
+    num_frames = count;
+  }
+
   /// Of timestamps, which containers round to milliseconds, GIF to hundredths.
   double tolerance() const {
     return std::min(std::max(1.5e-3, 1.01 * av_q2d(stream->time_base)), 0.45 / info.rate.per_second());
@@ -220,6 +235,13 @@ VideoReader& VideoReader::operator=(VideoReader&&) noexcept = default;
 
 const VideoInfo& VideoReader::info() const {
   return impl_->info;
+}
+
+std::int64_t VideoReader::num_frames() {
+  Impl& own = *impl_;
+  if (own.num_frames == 0) own.num_frames = own.stream != nullptr ? own.stream->nb_frames : 0;
+  if (own.num_frames == 0) own.count_frames();
+  return own.num_frames;
 }
 
 Clip VideoReader::read(std::span<const double> times_s, const FrameShape& shape) {
@@ -244,8 +266,8 @@ Clip VideoReader::read(std::span<const double> times_s, const FrameShape& shape)
       keep();
       own.decode();
     }
-    // The last frame stays on show for as long as one does.
-    if (!own.has_frame && time_s > shown_s + 1.0 / rate + slack)
+    // The last frame stays on show for as long as one does, and not at the moment when the next one would come.
+    if (!own.has_frame && time_s >= shown_s + 1.0 / rate - slack)
       throw DataError(concat(own.where, ": cannot read a frame at ", format_short(time_s, 4),
                              " s: the video ends after ", format_short(shown_s + 1.0 / rate, 4), " s"));
     scaler.append(*shown, clip);

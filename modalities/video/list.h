@@ -8,6 +8,11 @@
 namespace thaw::video {
 
 void register_moving_digits(DatasetRegistry& registry);
+void register_moving_mnist(DatasetRegistry& registry);
+#ifdef THAW_HAS_MEDIA
+void register_clip_folder(DatasetRegistry& registry);
+void register_clip_csv(DatasetRegistry& registry);
+#endif
 void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_classifiers(BackboneRegistry& registry);

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -204,6 +205,49 @@ CATCH_TEST_CASE("a gradient that is not finite is told apart from a loss", "[cor
     return context.step == 1 ? (output - output.detach()).square().sum(1).sqrt() : at::Tensor();
   };
   CATCH_CHECK_THROWS_WITH(run.train(4, steep), Catch::StartsWith("step 2: the gradient is not finite"));
+}
+
+CATCH_TEST_CASE("batches made ahead give the same weights to the bit, also when resumed", "[core][trainer][prefetch]") {
+  Run plain("plain");
+  plain.train(9, kNone, [](TrainJob& job) { job.ahead = {0, 1}; });
+  for (const LoadAhead ahead : {LoadAhead{1, 1}, LoadAhead{4, 3}}) {
+    Run run("ahead"), resumed("resumed");
+    const auto with = [&](TrainJob& job) { job.ahead = ahead; };
+    run.train(9, kNone, with);
+    CATCH_CHECK(at::equal(run.weight(), plain.weight()));
+    const auto killed = [](const at::Tensor&, const StepContext& context) {
+      if (context.step == 5) throw std::runtime_error("killed");
+      return at::Tensor();
+    };
+    const auto saving = [&](TrainJob& job) {
+      job.ahead = ahead;
+      job.checkpoint_every = 2;
+    };
+    CATCH_CHECK_THROWS_WITH(resumed.train(9, killed, saving), "killed");
+    resumed.train(9, kNone, saving);
+    CATCH_CHECK(at::equal(resumed.weight(), plain.weight()));
+  }
+}
+
+CATCH_TEST_CASE("a training writes down which examples could not be read", "[core][trainer][bad_data]") {
+  class Damaged : public Numbers {
+   public:
+    std::vector<std::string> problems() const override { return {"a: cannot read it", "b: cannot read it"}; }
+  };
+  Run run("damaged"), whole("whole");
+  run.train(2, kNone, [](TrainJob& job) { job.dataset = std::make_shared<Damaged>(); });
+  CATCH_CHECK_FALSE(fs::exists(run.folder / "bad_data.txt"));  // known before it began, and told then
+  class Worsening : public Numbers {
+   public:
+    Example get(std::int64_t index) const override {
+      count = 1;
+      return Numbers::get(index);
+    }
+    std::vector<std::string> problems() const override { return std::vector<std::string>(count, "c: cannot read it"); }
+    mutable std::atomic<std::size_t> count = 0;
+  };
+  whole.train(2, kNone, [](TrainJob& job) { job.dataset = std::make_shared<Worsening>(); });
+  CATCH_CHECK(read_file(whole.folder / "bad_data.txt") == "c: cannot read it\n");
 }
 
 CATCH_TEST_CASE("how often numbers are read changes no weight", "[core][trainer]") {

@@ -7,8 +7,8 @@
 #include "core/caption.h"
 #include "core/io/npz.h"
 #include "core/metrics/frechet.h"
-#include "experiments/evaluation.h"
 #include "core/metrics/obedience.h"
+#include "experiments/evaluation.h"
 #include "tests/catch.h"
 #include "tests/experiments/tiny.h"
 

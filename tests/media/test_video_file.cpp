@@ -9,43 +9,18 @@
 #include "core/base/files.h"
 #include "core/io/bytes.h"
 #include "tests/io/scratch.h"
+#include "tests/media/numbered_clip.h"
 
 using namespace thaw;
+using thaw::testing::kLevels;
 using thaw::testing::message_of;
+using thaw::testing::number_of;
+using thaw::testing::numbered_clip;
+using thaw::testing::numbers_of;
 using thaw::testing::Scratch;
 using namespace std::string_literals;
 
 namespace {
-
-// A frame's number in two large blocks of gray, sixteen levels each: legible after compression.
-constexpr int kLevels = 16;
-
-Clip numbered_clip(int width, int height, std::int64_t frames, int channels = 3) {
-  Clip clip{width, height, channels};
-  for (std::int64_t t = 0; t < frames; ++t) {
-    for (int y = 0; y < height; ++y)
-      for (int x = 0; x < width * channels; ++x) {
-        const std::int64_t part = x < width * channels / 2 ? t % kLevels : t / kLevels;
-        clip.pixels.push_back(static_cast<std::uint8_t>(8 + 16 * part));
-      }
-    clip.times_s.push_back(0.0);
-  }
-  return clip;
-}
-
-std::int64_t number_of(const Clip& clip, std::int64_t frame) {
-  const auto level = [&](int x) {
-    const std::int64_t pixel = (frame * clip.height + clip.height / 2) * clip.width + x;
-    return clip.pixels[static_cast<std::size_t>(pixel * clip.channels)] / 16;
-  };
-  return level(clip.width / 4) + kLevels * level(3 * clip.width / 4);
-}
-
-std::vector<std::int64_t> numbers_of(const Clip& clip) {
-  std::vector<std::int64_t> numbers;
-  for (std::int64_t t = 0; t < clip.frames(); ++t) numbers.push_back(number_of(clip, t));
-  return numbers;
-}
 
 std::uint32_t be32_at(const std::string& bytes, std::size_t at) {
   std::uint32_t value = 0;
