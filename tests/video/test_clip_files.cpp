@@ -27,7 +27,8 @@ DatasetPtr make(const std::string& yaml) {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
-  register_video(datasets, codecs, backbones);
+  MetricRegistry metrics{"metric"};
+  register_video(datasets, codecs, backbones, metrics);
   return datasets.create(Config::parse(yaml, "t").section("dataset"), "");
 }
 

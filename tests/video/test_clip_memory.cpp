@@ -33,7 +33,8 @@ DatasetPtr clips_of(const Scratch& scratch, int count) {
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
-  video::register_video(datasets, codecs, backbones);
+  MetricRegistry metrics{"metric"};
+  video::register_video(datasets, codecs, backbones, metrics);
   return datasets.create(
       Config::parse("{type: clip_folder, path: " + (scratch / "clips").string() + ", test_share: 0, frames: 8}", "t"),
       "");

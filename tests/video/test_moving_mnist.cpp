@@ -15,7 +15,8 @@ DatasetPtr make(const std::filesystem::path& path, const std::string& options = 
   DatasetRegistry datasets{"dataset"};
   CodecRegistry codecs{"codec"};
   BackboneRegistry backbones{"backbone"};
-  video::register_video(datasets, codecs, backbones);
+  MetricRegistry metrics{"metric"};
+  video::register_video(datasets, codecs, backbones, metrics);
   return datasets.create(Config::parse("{type: moving_mnist, path: " + path.string() + ", " + options + "}", "t"), "");
 }
 
