@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -138,6 +139,13 @@ Subject subject_of(const Experiment& experiment, const at::Tensor& raw, const st
   if (samples_are_paired(experiment)) {
     subject.encoded = experiment.codec()->encode(raw);
     subject.originals = held_out_examples(experiment, raw.size(0));
+  }
+  // As the samples were asked for (plain_request): positions along clips are pictures.
+  if (subject.encoded.defined() && subject.encoded.dim() == 5 && experiment.task()) {
+    std::vector<std::uint64_t> samples(static_cast<std::size_t>(raw.size(0)));
+    std::iota(samples.begin(), samples.end(), std::uint64_t{0});
+    const at::Tensor mask = task_masks(*experiment.task(), experiment.data_spec().shape, experiment.seed(), samples);
+    subject.made = mask.flatten(1).eq(0);
   }
   return subject;
 }

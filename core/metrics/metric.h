@@ -51,7 +51,8 @@ struct Subject {
   std::vector<std::int64_t> labels{};   // asked for, one a sample; empty: none
   std::vector<std::string> captions{};  // the same
   at::Tensor encoded{}, originals{};    // pairs by index [n, ...], in the codec's range [-1, 1]
-  const Model* model = nullptr;         // a network that is measured itself
+  at::Tensor made{};             // bool [n, K]: which of a pair's K pictures were made, not given; undefined: all
+  const Model* model = nullptr;  // a network that is measured itself
 };
 
 /// One result of a metric. `low`, `high`: its 95 % interval.

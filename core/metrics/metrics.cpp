@@ -145,14 +145,23 @@ at::Tensor unit(const at::Tensor& encoded) {
   return (encoded.to(at::kDouble) + 1) / 2;
 }
 
-// The means of values [N, K] of samples of K pictures, and for K > 1 of each picture in turn.
-Measured of_pictures(const std::string& name, const at::Tensor& values_NK, const std::string& protocol) {
+// The means of values [N, K] of samples of K pictures over those that were made, and for K > 1 of each picture in turn.
+Measured of_pictures(const std::string& name, const at::Tensor& values_NK, const at::Tensor& made_NK,
+                     const std::string& protocol) {
   const auto list_of = [](const at::Tensor& values) {
     const at::Tensor dense = values.contiguous();
     return std::vector<double>(dense.data_ptr<double>(), dense.data_ptr<double>() + dense.numel());
   };
-  Measured measured{{mean_figure(name, values_NK.mean(1), protocol)}, {{name, list_of(values_NK.mean(1))}}};
-  if (values_NK.size(1) > 1) measured.more = {{"by_place", {{name, {{"samples", list_of(values_NK.mean(0))}}}}}};
+  const bool is_partly_given = made_NK.defined();
+  const at::Tensor made = is_partly_given ? made_NK.to(at::kDouble) : at::ones_like(values_NK);
+  const at::Tensor mean_N = (values_NK * made).sum(1) / made.sum(1);
+  Measured measured{{mean_figure(name, mean_N, protocol + (is_partly_given ? "; what was given is left out" : ""))},
+                    {{name, list_of(mean_N)}}};
+  if (values_NK.size(1) == 1) return measured;
+  const at::Tensor places = made.sum(0).nonzero().flatten();  // made in some sample
+  const at::Tensor mean_K = ((values_NK * made).sum(0) / made.sum(0)).index_select(0, places);
+  measured.more = {{"by_place", {{name, {{"samples", list_of(mean_K)}}}}}};
+  if (is_partly_given) measured.more["by_place"][name]["axis"] = "place that was made";
   return measured;
 }
 
@@ -163,7 +172,7 @@ class PeakSignalToNoise : public Metric {
     const at::Tensor a = unit(subject.encoded), b = unit(subject.originals);
     // Data without height and width is one picture of one row.
     const auto rows = [](const at::Tensor& x) { return x.dim() < 4 ? x.reshape({x.size(0), 1, 1, -1}) : x; };
-    return of_pictures("psnr", peak_signal_to_noise(rows(a), rows(b)),
+    return of_pictures("psnr", peak_signal_to_noise(rows(a), rows(b)), subject.made,
                        "decibel, mean over pairs with the held-out example of the same index");
   }
 };
@@ -172,7 +181,7 @@ class StructuralSimilarity : public Metric {
  public:
   Measured measure(const Subject& subject) const override {
     if (!subject.originals.defined()) return {};
-    return of_pictures("ssim", structural_similarity(unit(subject.encoded), unit(subject.originals)),
+    return of_pictures("ssim", structural_similarity(unit(subject.encoded), unit(subject.originals)), subject.made,
                        "structural similarity, Gaussian window of 11 with sigma 1.5, mean over pairs with the held-out "
                        "example of the same index");
   }

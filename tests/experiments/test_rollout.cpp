@@ -225,3 +225,23 @@ CATCH_TEST_CASE("what cannot be given or rolled out is refused in one line", "[e
   const at::Tensor first = load_tensors(a).tensors.front().second, second = load_tensors(b).tensors.front().second;
   CATCH_CHECK((first - second).abs().max().item<double>() < 1e-4);
 }
+
+CATCH_TEST_CASE("what goes on is held against the example it was given, but for what was given",
+                "[experiments][given]") {
+  const Scratch scratch("given_metrics");
+  std::string yaml = kClips;
+  yaml.replace(yaml.find("attention: []"), 13, "attention: [], given: true");
+  yaml.replace(yaml.find("metrics: []"), 11, "metrics: [psnr, ssim]");
+  write_file(scratch / "c.yaml", yaml + "task: {type: continuation, first: 4}\n");
+  const Outcome run =
+      run_program("run " + (scratch / "c.yaml").string() + " out=" + (scratch / "run").string(), scratch);
+  CATCH_CAPTURE(run.err);
+  CATCH_REQUIRE(run.code == 0);
+  const nlohmann::json metrics = json_of(scratch / "run" / "metrics.json");
+  // Four of six frames are equal to the bit: 120 dB each, were they counted.
+  CATCH_CHECK(metrics["psnr"].get<double>() < 30.0);
+  CATCH_CHECK(metrics["ssim"].get<double>() < 0.9);
+  CATCH_CHECK(metrics["by_place"]["psnr"]["samples"].size() == 2);
+  const std::string protocol = metrics["details"]["psnr"]["protocol"];
+  CATCH_CHECK(protocol.find("what was given is left out") != std::string::npos);
+}
