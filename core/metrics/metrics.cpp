@@ -173,7 +173,7 @@ class PeakSignalToNoise : public Metric {
     // Data without height and width is one picture of one row.
     const auto rows = [](const at::Tensor& x) { return x.dim() < 4 ? x.reshape({x.size(0), 1, 1, -1}) : x; };
     return of_pictures("psnr", peak_signal_to_noise(rows(a), rows(b)), subject.made,
-                       "decibel, mean over pairs with the held-out example of the same index");
+                       "decibel, mean over pairs with the example of the same index");
   }
 };
 
@@ -182,7 +182,7 @@ class StructuralSimilarity : public Metric {
   Measured measure(const Subject& subject) const override {
     if (!subject.originals.defined()) return {};
     return of_pictures("ssim", structural_similarity(unit(subject.encoded), unit(subject.originals)), subject.made,
-                       "structural similarity, Gaussian window of 11 with sigma 1.5, mean over pairs with the held-out "
+                       "structural similarity, Gaussian window of 11 with sigma 1.5, mean over pairs with the "
                        "example of the same index");
   }
 };
