@@ -4,7 +4,9 @@
 #include "core/identity_codec.h"
 #include "core/latent_codec.h"
 #include "experiments/published_networks.h"
+#include "modalities/audio/register.h"
 #include "modalities/images/register.h"
+#include "modalities/points/register.h"
 #include "modalities/video/register.h"
 
 namespace thaw {
@@ -28,6 +30,8 @@ Catalog make_catalog() {
   register_level_maps(catalog.level_maps);
   image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
   video::register_video(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
+  audio::register_audio(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
+  points::register_points(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
   video::register_tasks(catalog.tasks);
   register_published(catalog.backbones, published_denoisers());
   return catalog;

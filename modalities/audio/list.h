@@ -1,0 +1,12 @@
+#pragma once
+// The parts of the modality that register themselves with the catalog; see register_audio.
+
+#include "core/backbone.h"
+#include "core/dataset.h"
+#include "core/metrics/metric.h"
+
+namespace thaw::audio {
+
+void register_waveform_codec(CodecRegistry& registry);
+
+}  // namespace thaw::audio

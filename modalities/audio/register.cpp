@@ -1,0 +1,12 @@
+#include "modalities/audio/register.h"
+
+#include "modalities/audio/list.h"
+
+namespace thaw::audio {
+
+void register_audio(DatasetRegistry& /*datasets*/, CodecRegistry& codecs, BackboneRegistry& /*backbones*/,
+                    MetricRegistry& /*metrics*/) {
+  register_waveform_codec(codecs);
+}
+
+}  // namespace thaw::audio

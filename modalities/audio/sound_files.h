@@ -1,0 +1,28 @@
+#pragma once
+// What codecs of sounds share: files that are written, and what a page shows of sounds.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace thaw::audio {
+
+/// Throws DataError, naming the codec, unless the shape is [channels, T].
+void expect_sound(const char* codec, const std::vector<std::int64_t>& raw_shape);
+
+/// float32 [N, channels, T] as <stem>_<first + i>.wav. What exceeds [-1, 1] is scaled down by its peak as a whole,
+/// never clipped, and told on stderr.
+void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::filesystem::path& folder,
+                  const std::string& stem, std::int64_t first);
+
+/// The sounds one after another with pauses as one WAV, and the sheet of their pictures.
+std::vector<std::string> write_sounds_shown(const at::Tensor& raw_NCT, std::int64_t rate_hz, std::int64_t columns,
+                                            const std::filesystem::path& folder, const std::string& stem);
+
+/// Spectrogram above waveform, one a sound, `columns` a row, as PNG.
+std::string sheet_of_sounds(const at::Tensor& raw_NCT, std::int64_t columns);
+
+}  // namespace thaw::audio
