@@ -70,15 +70,17 @@ class MelCodec : public SoundCodec {
         griffin_lim_{settings.integer("iterations"), settings.number("momentum")} {}
   at::Tensor encode(const at::Tensor& raw_NCT) const override {
     const at::Tensor x = mel_.forward(raw_NCT.to(at::kFloat).flatten(0, 1));
-    // T / hop frames: the one behind the last sample is left out.
-    return x.narrow(2, 0, x.size(2) - 1).reshape({raw_NCT.size(0), -1, x.size(1), x.size(2) - 1}).contiguous();
+    // T / hop frames: the one behind the last sample is left out. Time comes first behind the channels, where tasks and
+    // levels of parts look for it.
+    const at::Tensor frames_NKM = x.narrow(2, 0, x.size(2) - 1).transpose(1, 2);
+    return frames_NKM.reshape({raw_NCT.size(0), -1, frames_NKM.size(1), frames_NKM.size(2)}).contiguous();
   }
-  at::Tensor decode(const at::Tensor& x_NCMK) const override {
-    const at::Tensor x = x_NCMK.detach().to(at::kCPU, at::kFloat).flatten(0, 1);
+  at::Tensor decode(const at::Tensor& x_NCKM) const override {
+    const at::Tensor x = x_NCKM.detach().to(at::kCPU, at::kFloat).flatten(0, 1).transpose(1, 2);
     const std::int64_t frames = x.size(2);
     const at::Tensor all = at::cat({x, x.narrow(2, frames - 1, 1)}, 2);
     const at::Tensor sounds = mel_.inverse(all, griffin_lim_, frames * mel_.options().stft.hop);
-    return sounds.reshape({x_NCMK.size(0), -1, sounds.size(1)});
+    return sounds.reshape({x_NCKM.size(0), -1, sounds.size(1)});
   }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     expect_sound("mel", raw_shape);
@@ -86,7 +88,7 @@ class MelCodec : public SoundCodec {
     expect_multiple("mel", raw_shape[1], stft.hop);
     if (raw_shape[1] <= stft.n_fft / 2)
       throw DataError(concat("codec \"mel\": ", raw_shape[1], " samples, more than ", stft.n_fft / 2, " are needed."));
-    return {raw_shape[0], mel_.options().mels, raw_shape[1] / stft.hop};
+    return {raw_shape[0], raw_shape[1] / stft.hop, mel_.options().mels};
   }
 
  private:

@@ -15,7 +15,7 @@ namespace thaw::audio {
 
 namespace {
 
-/// [channels, T] as [channels * parts, F, T / hop]. Loud and soft come closer by a power of the magnitude.
+/// [channels, T] as [channels * parts, T / hop, F]. Loud and soft come closer by a power of the magnitude.
 class SpectrumCodec : public SoundCodec {
  public:
   SpectrumCodec(const Settings& settings, std::int64_t hop)
@@ -26,17 +26,18 @@ class SpectrumCodec : public SoundCodec {
   at::Tensor encode(const at::Tensor& raw_NCT) const override {
     const at::Tensor flat = raw_NCT.to(at::kFloat).flatten(0, 1);
     const at::Tensor x = compressed(forward(flat), exponent_) * gain_;
-    return x.reshape({raw_NCT.size(0), -1, x.size(-2), x.size(-1)});
+    return x.transpose(2, 3).reshape({raw_NCT.size(0), -1, x.size(3), x.size(2)}).contiguous();
   }
-  at::Tensor decode(const at::Tensor& x_NCFK) const override {
-    const at::Tensor x = x_NCFK.detach().to(at::kCPU, at::kFloat) / gain_;
-    const at::Tensor sounds = inverse(compressed(x.reshape({-1, parts(), x.size(2), x.size(3)}), 1.0 / exponent_));
+  at::Tensor decode(const at::Tensor& x_NCKF) const override {
+    const at::Tensor x = x_NCKF.detach().to(at::kCPU, at::kFloat) / gain_;
+    const at::Tensor sounds =
+        inverse(compressed(x.reshape({-1, parts(), x.size(2), x.size(3)}).transpose(2, 3), 1.0 / exponent_));
     return sounds.reshape({x.size(0), -1, sounds.size(1)});
   }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     expect_sound(name(), raw_shape);
     expect_multiple(name(), raw_shape[1], hop_);
-    return {raw_shape[0] * parts(), frequencies(), raw_shape[1] / hop_};
+    return {raw_shape[0] * parts(), raw_shape[1] / hop_, frequencies()};
   }
 
  protected:
