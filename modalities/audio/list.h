@@ -8,5 +8,7 @@
 namespace thaw::audio {
 
 void register_waveform_codec(CodecRegistry& registry);
+void register_spectrum_codecs(CodecRegistry& registry);
+void register_mel_codec(CodecRegistry& registry);
 
 }  // namespace thaw::audio

@@ -7,6 +7,8 @@ namespace thaw::audio {
 void register_audio(DatasetRegistry& /*datasets*/, CodecRegistry& codecs, BackboneRegistry& /*backbones*/,
                     MetricRegistry& /*metrics*/) {
   register_waveform_codec(codecs);
+  register_spectrum_codecs(codecs);
+  register_mel_codec(codecs);
 }
 
 }  // namespace thaw::audio
