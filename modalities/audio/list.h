@@ -7,6 +7,7 @@
 
 namespace thaw::audio {
 
+void register_sound_folder(DatasetRegistry& registry);
 void register_waveform_codec(CodecRegistry& registry);
 void register_spectrum_codecs(CodecRegistry& registry);
 void register_mel_codec(CodecRegistry& registry);
