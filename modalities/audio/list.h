@@ -8,5 +8,6 @@
 namespace thaw::audio {
 
 void register_waveform_codec(CodecRegistry& registry);
+void register_backbones(BackboneRegistry& registry);
 
 }  // namespace thaw::audio

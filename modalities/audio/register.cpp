@@ -4,9 +4,10 @@
 
 namespace thaw::audio {
 
-void register_audio(DatasetRegistry& /*datasets*/, CodecRegistry& codecs, BackboneRegistry& /*backbones*/,
+void register_audio(DatasetRegistry& /*datasets*/, CodecRegistry& codecs, BackboneRegistry& backbones,
                     MetricRegistry& /*metrics*/) {
   register_waveform_codec(codecs);
+  register_backbones(backbones);
 }
 
 }  // namespace thaw::audio
