@@ -97,7 +97,7 @@ void register_published(BackboneRegistry& registry, const PublishedDenoisers& cl
   registry.add(
       {{.name = "published",
         .summary = "A network in the layout of diffusers: config.json and safetensors weights.",
-        .source = "diffusers 0.42.1: UNets and transformers of pictures and clips",
+        .source = "diffusers 0.42.1: UNets and transformers of pictures, clips and sounds",
         .options = {Option{.name = "path", .fallback = std::string(), .help = "its folder", .required = true},
                     Option{.name = "weights",
                            .fallback = std::string("float32"),

@@ -1,6 +1,5 @@
 #include "experiments/forward.h"
 
-#include <algorithm>
 #include <cstdio>
 
 #include <ATen/ATen.h>
@@ -88,17 +87,9 @@ NamedTensors denoise(const fs::path& folder, Arguments arguments, const ForwardL
   return {{"sample", network.backbone->forward(x, each_timestep(x, timestep) * network.timestep_scale, condition)}};
 }
 
-/// All that are read, denoisers of every modality among them.
-std::vector<std::string> class_names() {
-  std::vector<std::string> names = image::published_class_names();
-  for (const auto& [name, entry] : published_denoisers())
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  return names;
-}
-
-/// A picture `sample` through both halves, or latents `z` through the second.
+/// A `sample` through both halves, or latents `z` through the second.
 NamedTensors autoencode(const fs::path& folder, Arguments arguments) {
-  const std::unique_ptr<Autoencoder> network = image::open_published_autoencoder(folder);
+  const std::unique_ptr<Autoencoder> network = open_published_autoencoder(folder).network;
   const at::Tensor z = arguments.take("z");
   const at::Tensor x = z.defined() ? at::Tensor() : arguments.require("sample", "an autoencoder (or \"z\")");
   arguments.refuse_left_over("an autoencoder", {"sample", "z"});
@@ -138,13 +129,13 @@ NamedTensors control(const fs::path& folder, Arguments arguments) {
 
 int run_forward(const fs::path& folder, const fs::path& in, const fs::path& out, const ForwardLora& lora) {
   const c10::NoGradGuard no_gradient;
-  const bool denoises = published_denoisers().contains(open_published_config(folder, class_names()).class_name);
+  const bool denoises =
+      published_denoisers().contains(open_published_config(folder, published_class_names()).class_name);
   if (!denoises && !lora.path.empty()) throw ConfigError("command line: lora: only networks that denoise take one.");
   Arguments arguments(in);
-  save_tensors(out, denoises ? denoise(folder, std::move(arguments), lora)
-                    : image::published_kind(folder) == image::PublishedKind::kAutoencoder
-                        ? autoencode(folder, std::move(arguments))
-                        : control(folder, std::move(arguments)));
+  save_tensors(out, denoises                           ? denoise(folder, std::move(arguments), lora)
+                    : is_published_autoencoder(folder) ? autoencode(folder, std::move(arguments))
+                                                       : control(folder, std::move(arguments)));
   std::printf("%s\n", out.c_str());
   return 0;
 }

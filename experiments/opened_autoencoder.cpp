@@ -5,7 +5,7 @@
 #include "core/device.h"
 #include "experiments/inputs.h"
 #include "experiments/model_folder.h"
-#include "modalities/images/published.h"
+#include "experiments/published_networks.h"
 
 namespace thaw {
 
@@ -14,10 +14,14 @@ namespace {
 OpenedAutoencoder open_published(const std::string& path, const Catalog& catalog, const std::string& device_name,
                                  const std::string& precision) {
   const c10::Device device = device_from_name(device_name);
-  std::shared_ptr<const Autoencoder> opened = image::open_published_autoencoder(path);
+  PublishedAutoencoder published = open_published_autoencoder(path);
+  const std::shared_ptr<const Autoencoder> opened = std::move(published.network);
   move_weights(opened->parameters(), device);
-  const CodecPtr pictures = catalog.codecs.create(Config::empty().section("codec"), "unit_range", CodecParts{});
-  return {std::move(opened), pictures, model_files(path), device, precision_from_name(precision, device)};
+  Config config = Config::empty();
+  if (published.rate_hz > 0) config.set("codec.rate", std::to_string(published.rate_hz));
+  const CodecPtr data =
+      catalog.codecs.create(config.section("codec"), published.rate_hz > 0 ? "waveform" : "unit_range", CodecParts{});
+  return {opened, data, model_files(path), device, precision_from_name(precision, device)};
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ std::vector<Option> unet_options(std::vector<double> multipliers, std::vector<do
        {"multipliers", std::move(multipliers), "of the width, one a resolution", 1, 64},
        {"patch", std::int64_t{1}, "pixels a side that are one place of the network; resolutions are of places", 1, 64},
        {"blocks", std::int64_t{1}, "residual blocks a resolution", 1, 64},
-       {"attention", std::move(attention), "resolutions with self-attention", 1, 65536},
+       {"attention", std::move(attention), "resolutions with self-attention, as heights in places", 1, 65536},
        {"head_width", std::int64_t{32}, "channels an attention head", 1, 4096},
        {"dropout", 0.0, "in residual blocks, while training", 0.0, 0.95}});
 }
@@ -21,7 +21,9 @@ std::unique_ptr<Backbone> make_told_unet(const Settings& settings, const DataSpe
   expect_coarse(settings, spec, 1);
   nn::UNet2dOptions options;
   options.in_channels = options.out_channels = spec.shape[0];
-  options.size = spec.shape.back();
+  // Of unequal sides the first counts places for `attention`; nothing else in the network depends on sides.
+  const std::vector<std::int64_t> sides(spec.shape.end() - 2, spec.shape.end());
+  options.size = sides[0];
   options.patch = settings.integer("patch");
   options.width = settings.integer("width");
   options.multipliers = settings.integers("multipliers");
@@ -33,13 +35,15 @@ std::unique_ptr<Backbone> make_told_unet(const Settings& settings, const DataSpe
   options.is_temporal = spec.shape.size() == 4;
   if (options.is_temporal) options.temporal = settings.integers("temporal");
   if (options.multipliers.empty()) settings.fail("multipliers", "needs one number a level.");
-  if (options.size % options.patch != 0)
-    settings.fail("patch", concat("must divide the side ", options.size, ", got ", options.patch, "."));
   const std::int64_t halvings = static_cast<std::int64_t>(options.multipliers.size()) - 1;
-  const std::int64_t places = options.size / options.patch;
-  if (halvings > 20 || places % (std::int64_t{1} << halvings) != 0)
-    settings.fail("multipliers", concat(options.multipliers.size(), " levels halve the picture ", halvings,
-                                        " times, but its side is ", places, "."));
+  for (const std::int64_t side : sides) {
+    if (side % options.patch != 0)
+      settings.fail("patch", concat("must divide the side ", side, ", got ", options.patch, "."));
+    const std::int64_t places = side / options.patch;
+    if (halvings > 20 || places % (std::int64_t{1} << halvings) != 0)
+      settings.fail("multipliers", concat(options.multipliers.size(), " levels halve the picture ", halvings,
+                                          " times, but its side is ", places, "."));
+  }
   return std::make_unique<ToldBackbone<nn::UNet2d, nn::UNet2dOptions>>(options, settings, seed);
 }
 

@@ -8,7 +8,7 @@ namespace thaw::text {
 /// With the modality's own `multipliers` and `attention` as defaults.
 std::vector<Option> unet_options(std::vector<double> multipliers, std::vector<double> attention);
 
-/// Of samples [C, S, S], or clips [C, T, S, S]. Throws ConfigError where the side S cannot be halved once a level.
+/// Of samples [C, H, W], or clips [C, T, H, W]. Throws ConfigError where a side cannot be halved once a level.
 std::unique_ptr<Backbone> make_told_unet(const Settings& settings, const DataSpec& spec, std::uint64_t seed);
 
 }  // namespace thaw::text

@@ -63,7 +63,8 @@ RotaryTransformer::RotaryTransformer(const Scope& scope, const SpaceTimeOptions&
 
 at::Tensor RotaryTransformer::run_all(const at::Tensor& x_NLP, const at::Tensor& places,
                                       const at::Tensor& embedding_NLD, const Told& told, const at::Tensor& mask) const {
-  const Rotation rotation = rotation_of(places, rotary_axes_3d(options_.features / options_.heads));
+  const Rotation rotation = rotation_of(
+      places, options_.rotary.empty() ? rotary_axes_3d(options_.features / options_.heads) : options_.rotary);
   const at::Tensor modulation_NL6D = modulate_(embedding_NLD).unflatten(2, {6, options_.features});
   at::Tensor h = patch_(x_NLP);
   for (const Block& block : blocks_) h = run(block, h, modulation_NL6D, told, rotation, mask);

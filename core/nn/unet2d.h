@@ -14,7 +14,7 @@ namespace thaw::nn {
 struct UNet2dOptions {
   std::int64_t in_channels = 1;
   std::int64_t out_channels = 1;
-  std::int64_t size = 28;  // height and width of the input
+  std::int64_t size = 28;  // height of the input, by which `attention` is counted; the width need not be the same
   std::int64_t patch = 1;  // pixels a side that are one place of the network: their values are its channels
   std::int64_t width = 32;
   std::vector<std::int64_t> multipliers{1, 2, 4};

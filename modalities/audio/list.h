@@ -11,5 +11,6 @@ void register_sound_folder(DatasetRegistry& registry);
 void register_waveform_codec(CodecRegistry& registry);
 void register_spectrum_codecs(CodecRegistry& registry);
 void register_mel_codec(CodecRegistry& registry);
+void register_backbones(BackboneRegistry& registry);
 
 }  // namespace thaw::audio

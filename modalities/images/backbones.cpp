@@ -13,21 +13,19 @@ namespace thaw::image {
 
 namespace {
 
-void expect_picture(const Settings& settings, const DataSpec& spec, bool must_be_square) {
+void expect_picture(const Settings& settings, const DataSpec& spec) {
   if (spec.shape.size() != 3)
     settings.fail(
         "type", concat("works on pictures [channels, height, width], the data is ", at::IntArrayRef(spec.shape), "."));
-  if (must_be_square && spec.shape[1] != spec.shape[2])
-    settings.fail("type", concat("works on square pictures, the data is ", spec.shape[1], " x ", spec.shape[2], "."));
 }
 
 std::unique_ptr<Backbone> make_unet(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
-  expect_picture(settings, spec, true);
+  expect_picture(settings, spec);
   return text::make_told_unet(settings, spec, seed);
 }
 
 std::unique_ptr<Backbone> make_dit(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
-  expect_picture(settings, spec, false);
+  expect_picture(settings, spec);
   text::expect_captions(settings, spec);
   text::expect_coarse(settings, spec, 1);
   nn::DiTOptions options;

@@ -13,6 +13,7 @@
 #include "experiments/pipeline.h"
 #include "tests/catch.h"
 #include "tests/experiments/program.h"
+#include "tests/matrix/sines.h"
 
 using namespace thaw;
 using namespace thaw::test;
@@ -46,6 +47,22 @@ Case clips_on(const std::string& network) {
   return {network, kClips.data, "{type: " + network + ", patch: 4, features: 16, depth: 2, heads: 2}"};
 }
 
+Case sounds_on(const std::string& network) {
+  return {"sounds", "dataset: sines\ncodec: waveform", network};
+}
+const Case kSounds =
+    sounds_on("{type: unet1d, width: 8, multipliers: [1, 2], factor: 4, attention: [16], head_width: 8}");
+
+/// What is listed, and data that no file is needed for.
+const Catalog& matrix_catalog() {
+  static const Catalog catalog = [] {
+    Catalog made = make_catalog();
+    register_sines(made.datasets);
+    return made;
+  }();
+  return catalog;
+}
+
 std::string yaml_of(const Case& data) {
   return "seed: 3\nprecision: float32\n" + data.data + "\nbackbone: " + data.backbone + R"(
 schedule: cosine
@@ -59,10 +76,9 @@ evaluate: {metrics: []}
 }
 
 Experiment experiment_of(const Case& data, const std::vector<std::string>& settings) {
-  static const Catalog catalog = make_catalog();
   Config config = Config::parse(yaml_of(data), "matrix.yaml");
   apply_overrides(config, settings);
-  return Experiment(std::move(config), catalog);
+  return Experiment(std::move(config), matrix_catalog());
 }
 
 /// Networks start with zeros where their output is made; these do not.
@@ -114,8 +130,7 @@ int train_by_all(const Case& data) {
                     {"reflow", {teacher, "objective.steps=2"}},
                     {"direct_distillation", {teacher, "objective.steps=2"}}};
   int cells = 0;
-  const Catalog catalog = make_catalog();
-  for (const std::string& name : catalog.objectives.names()) {
+  for (const std::string& name : matrix_catalog().objectives.names()) {
     if (name == "classification" || name == "autoencoding") continue;
     CATCH_CAPTURE(name);
     const Experiment experiment = experiment_of(data, settings_of("objective", name, needs));
@@ -139,8 +154,7 @@ int sample_by_all(const Case& data) {
   const Model model = continuous.make_model();
   stir(model);
   int cells = 0;
-  const Catalog catalog = make_catalog();
-  for (const auto& entry : catalog.samplers.entries()) {
+  for (const auto& entry : matrix_catalog().samplers.entries()) {
     CATCH_CAPTURE(entry.info.name);
     const Experiment& experiment = entry.info.has_trait("needs_timesteps") ? discrete : continuous;
     SampleRequest request = make_request(experiment, 2);
@@ -155,9 +169,8 @@ int sample_by_all(const Case& data) {
 int schedules_by_predictions(const Case& data, int& refused) {
   const Needs needs{{"betas", {"schedule.betas=[0.01,0.1,0.3,0.6,0.9]"}}};
   int cells = 0;
-  const Catalog catalog = make_catalog();
   const DatasetPtr examples = experiment_of(data, {}).dataset();
-  for (const std::string& schedule : catalog.schedules.names())
+  for (const std::string& schedule : matrix_catalog().schedules.names())
     for (const char* prediction : {"noise", "data", "v", "velocity", "score", "edm"}) {
       CATCH_CAPTURE(schedule, prediction);
       std::vector<std::string> settings = settings_of("schedule", schedule, needs);
@@ -202,8 +215,7 @@ int guided_by_all(const Case& data, int& refused) {
     needs["classifier"] = {"guidance.model=" + folder};
   }
   int cells = 0;
-  const Catalog catalog = make_catalog();
-  for (const std::string& name : catalog.guidance.names()) {
+  for (const std::string& name : matrix_catalog().guidance.names()) {
     CATCH_CAPTURE(name);
     try {
       const Experiment experiment = experiment_of(data, settings_of("guidance", name, needs));
@@ -280,4 +292,27 @@ CATCH_TEST_CASE("every objective and guidance works on transformers of clips", "
     CATCH_CHECK(guided_by_all(data, refused) == 10);
     CATCH_CHECK(refused == 1);  // there is no classifier of clips
   }
+}
+
+CATCH_TEST_CASE("every objective, sampler, schedule, prediction and guidance works on sounds", "[matrix]") {
+  const Cells cells = cells_of(kSounds);
+  CATCH_CHECK(cells.objectives == 12);
+  CATCH_CHECK(cells.samplers == 71);
+  CATCH_CHECK(cells.schedules + cells.refused_schedules == 17 * 6);
+  CATCH_CHECK(cells.refused_schedules == 6);  // noise and score where alpha reaches 0
+  CATCH_CHECK(cells.guidance == 10);
+  CATCH_CHECK(cells.refused_guidance == 1);  // there is no classifier of sounds
+}
+
+CATCH_TEST_CASE("every objective and guidance works on the other networks of sounds", "[matrix]") {
+  int refused = 0;
+  const Case transformer = sounds_on("{type: sound_transformer, patch: 4, features: 16, depth: 2, heads: 2}");
+  CATCH_CHECK(train_by_all(transformer) == 12);
+  CATCH_CHECK(guided_by_all(transformer, refused) == 10);
+  CATCH_CHECK(refused == 1);  // there is no classifier of sounds
+  refused = 0;
+  const Case stack = sounds_on("{type: diffwave, width: 8, depth: 4, cycle: 3, embedding: 16}");
+  CATCH_CHECK(train_by_all(stack) == 12);
+  CATCH_CHECK(guided_by_all(stack, refused) == 8);
+  CATCH_CHECK(refused == 3);  // and what weakens attention or layers
 }
