@@ -8,6 +8,9 @@
 namespace thaw::audio {
 
 void register_sound_folder(DatasetRegistry& registry);
+void register_sound_latents(DatasetRegistry& registry);
+void register_sound_layouts(DatasetRegistry& registry);
+void register_sound_manifest(DatasetRegistry& registry);
 void register_waveform_codec(CodecRegistry& registry);
 void register_spectrum_codecs(CodecRegistry& registry);
 void register_mel_codec(CodecRegistry& registry);
