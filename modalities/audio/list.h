@@ -9,5 +9,6 @@ namespace thaw::audio {
 
 void register_waveform_codec(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_autoencoders(BackboneRegistry& registry);
 
 }  // namespace thaw::audio

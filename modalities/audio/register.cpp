@@ -8,6 +8,7 @@ void register_audio(DatasetRegistry& /*datasets*/, CodecRegistry& codecs, Backbo
                     MetricRegistry& /*metrics*/) {
   register_waveform_codec(codecs);
   register_backbones(backbones);
+  register_autoencoders(backbones);
 }
 
 }  // namespace thaw::audio
