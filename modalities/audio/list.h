@@ -7,6 +7,10 @@
 
 namespace thaw::audio {
 
+void register_sound_folder(DatasetRegistry& registry);
+void register_sound_latents(DatasetRegistry& registry);
+void register_sound_layouts(DatasetRegistry& registry);
+void register_sound_manifest(DatasetRegistry& registry);
 void register_waveform_codec(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_autoencoders(BackboneRegistry& registry);

@@ -4,8 +4,12 @@
 
 namespace thaw::audio {
 
-void register_audio(DatasetRegistry& /*datasets*/, CodecRegistry& codecs, BackboneRegistry& backbones,
+void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
                     MetricRegistry& /*metrics*/) {
+  register_sound_folder(datasets);
+  register_sound_layouts(datasets);
+  register_sound_manifest(datasets);
+  register_sound_latents(datasets);
   register_waveform_codec(codecs);
   register_backbones(backbones);
   register_autoencoders(backbones);

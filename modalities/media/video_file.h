@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "modalities/media/image_file.h"
+#include "modalities/media/sound_file.h"
 
 namespace thaw {
 
@@ -82,15 +83,9 @@ struct VideoWriting {
   int quality = 18;  // H.264's constant rate factor: 0 lossless to 51
 };
 
-/// Sound to be put beside the pictures: interleaved samples in [-1, 1].
-struct Sound {
-  int rate = 48000, channels = 1;
-  std::vector<float> samples{};
-};
-
-/// By the suffix: .mp4 (H.264, yuv420p, index at the front; sides must be even), .gif, .webp (both loop). The file
-/// appears when it is whole. Throws ConfigError for other suffixes and odd sides, ResourceError where this libav
-/// cannot.
+/// By the suffix: .mp4 (H.264, yuv420p, index at the front; sides must be even; `sound` beside the pictures), .gif,
+/// .webp (both loop). The file appears when it is whole. Throws ConfigError for other suffixes and odd sides,
+/// ResourceError where this libav cannot.
 void write_video(const std::filesystem::path& path, const Clip& clip, const VideoWriting& how,
                  const Sound* sound = nullptr);
 

@@ -18,9 +18,6 @@ namespace thaw {
 
 namespace {
 
-constexpr std::int64_t kMostPixels = std::int64_t{64} << 20;
-constexpr std::int64_t kProbeBytes = std::int64_t{8} << 20;
-constexpr int kMostStreams = 64;
 constexpr double kMicro = 1e-6;  // AV_TIME_BASE
 
 // Demuxers that read the file they are given and nothing else.
@@ -50,7 +47,6 @@ struct VideoReader::Impl {
   std::int64_t num_frames = 0;  // 0: not counted yet
 
   explicit Impl(const std::filesystem::path& path) : where(path.string()) {
-    silence_libav();
     if (!std::filesystem::is_regular_file(path)) throw DataError(concat(where, ": cannot read: there is no such file"));
     start();
     describe();
@@ -69,56 +65,15 @@ struct VideoReader::Impl {
   }
 
   void open_file() {
-    AVFormatContext* context = avformat_alloc_context();
-    if (context == nullptr) throw_av_memory(where);
-    context->probesize = kProbeBytes;
-    context->max_streams = kMostStreams;
-    AVDictionary* options = nullptr;
-    av_dict_set(&options, "protocol_whitelist", "file", 0);
-    av_dict_set(&options, "format_whitelist", kFormats, 0);
-    const int code = avformat_open_input(&context, concat("file:", where).c_str(), nullptr, &options);
-    av_dict_free(&options);
-    av_check(code, "read it as a video", where);  // which has freed the context
-    file.reset(context);
-    probe(*context);
-    const int index = av_find_best_stream(context, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
-    if (index < 0) throw DataError(concat(where, ": cannot read: there is no video in it"));
-    stream = context->streams[index];
-    for (unsigned i = 0; i < context->nb_streams; ++i)
-      if (static_cast<int>(i) != index) context->streams[i]->discard = AVDISCARD_ALL;
-  }
-
-  /// libav decodes what headers do not say, with decoders of its own: they get the bound too.
-  void probe(AVFormatContext& context) {
-    const auto expect_bounded = [&] {
-      for (unsigned i = 0; i < context.nb_streams; ++i) {
-        const AVCodecParameters& coded = *context.streams[i]->codecpar;
-        if (std::int64_t{coded.width} * coded.height > kMostPixels)
-          throw DataError(concat(where, ": cannot read frames of ", coded.width, "x", coded.height, ": more than ",
-                                 kMostPixels >> 20, " Mi pixels"));
-      }
-    };
-    expect_bounded();
-    std::vector<AVDictionary*> options(std::max(1U, context.nb_streams), nullptr);
-    for (AVDictionary*& of_stream : options) av_dict_set_int(&of_stream, "max_pixels", kMostPixels, 0);
-    const int code = avformat_find_stream_info(&context, options.data());
-    for (AVDictionary*& of_stream : options) av_dict_free(&of_stream);
-    av_check(code, "read its streams", where);
-    expect_bounded();
+    file = open_media(where, kFormats, "a video");
+    stream = only_stream(*file, AVMEDIA_TYPE_VIDEO, "video", where);
   }
 
   void open_decoder() {
-    const AVCodecParameters& coded = *stream->codecpar;
-    info.codec = avcodec_get_name(coded.codec_id);
-    const AVCodec* codec = avcodec_find_decoder(coded.codec_id);
-    if (codec == nullptr)
-      throw DataError(concat(where, ": cannot decode ", info.codec, ": this libav was built without it"));
-    decoder = av_owned(avcodec_alloc_context3(codec), where);
-    av_check(avcodec_parameters_to_context(decoder.get(), &coded), "take its parameters", where);
-    decoder->thread_count = 1;  // clips are read side by side
+    info.codec = avcodec_get_name(stream->codecpar->codec_id);
+    decoder = make_decoder(*stream, where);
     decoder->max_pixels = kMostPixels;
-    decoder->pkt_timebase = stream->time_base;
-    av_check(avcodec_open2(decoder.get(), codec, nullptr), concat("open the decoder of ", info.codec), where);
+    av_check(avcodec_open2(decoder.get(), decoder->codec, nullptr), concat("open the decoder of ", info.codec), where);
     packet = av_owned(av_packet_alloc(), where);
     frame = av_owned(av_frame_alloc(), where);
   }

@@ -13,6 +13,7 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/caption.h"
+#include "core/held_out.h"
 
 namespace thaw::video {
 
@@ -162,12 +163,6 @@ std::set<std::string> names_in(const fs::path& list, const std::set<std::string>
   return names;
 }
 
-// In [0, 1), of its name alone.
-double share_of(const std::string& key) {
-  const std::uint64_t bits = std::stoull(content_hash(key), nullptr, 16);
-  return static_cast<double>(bits >> 11U) * 0x1p-53;
-}
-
 }  // namespace
 
 const std::vector<Option>& clip_set_options() {
@@ -190,15 +185,10 @@ std::vector<ClipItem> in_split(std::vector<ClipItem> all, const Settings& settin
     std::erase_if(all, [&](const ClipItem& item) { return listed.contains(item.key) != is_own; });
     return all;
   }
-  const double share = settings.number("test_share");
-  double limit = share;
-  if (share > 0.0 && all.size() > 1) {
-    double least = 1.0;
-    for (const ClipItem& item : all) least = std::min(least, share_of(item.key));
-    limit = std::max(share, std::nextafter(least, 1.0));
-  }
-  if (all.size() == 1) limit = share < 1.0 ? 0.0 : 1.0;
-  std::erase_if(all, [&](const ClipItem& item) { return (share_of(item.key) < limit) != wants_test; });
+  std::vector<std::string> keys;
+  for (const ClipItem& item : all) keys.push_back(item.key);
+  const double limit = held_out_limit(keys, settings.number("test_share"));
+  std::erase_if(all, [&](const ClipItem& item) { return (share_of_name(item.key) < limit) != wants_test; });
   return all;
 }
 

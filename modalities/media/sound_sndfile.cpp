@@ -1,0 +1,101 @@
+// What libsndfile reads.
+
+#include <fcntl.h>
+#include <sndfile.h>
+#include <unistd.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "core/io/bytes.h"
+#include "core/io/mapped_file.h"
+#include "core/io/wav.h"
+#include "modalities/media/sound_source.h"
+
+namespace thaw {
+
+namespace {
+
+// AIFF says how long it is; libsndfile takes what there is without a word.
+void expect_whole_aiff(std::span<const std::byte> file, const std::string& where) {
+  if (file.size() < 12 || text_of(file.first(4)) != "FORM" || !text_of(file.subspan(8, 3)).starts_with("AIF")) return;
+  const std::uint64_t claimed = load_be32(file, 4) + std::uint64_t{8};
+  if (claimed > file.size() + 1)  // a last byte of padding may be absent
+    throw DataError(concat(where, ": cannot read: truncated: its header speaks of ", claimed, " bytes, and there are ",
+                           file.size()));
+}
+
+class SndfileSource : public SoundSource {
+ public:
+  SndfileSource(const std::filesystem::path& path, std::string& reason) : where_(path.string()) {
+    // By descriptor: with a name libsndfile takes files of some suffixes for raw samples.
+    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor_ < 0) throw DataError(concat(where_, ": cannot read: it cannot be opened"));
+    SF_INFO found{};
+    file_ = sf_open_fd(descriptor_, SFM_READ, &found, SF_FALSE);
+    if (file_ == nullptr) {
+      if (sf_error(nullptr) != SF_ERR_UNRECOGNISED_FORMAT) reason = sf_strerror(nullptr);
+      return;
+    }
+    expect_sound_format({found.channels, found.samplerate}, where_);
+    info_ = {found.samplerate, found.channels, 0, name_of(found.format)};
+    constexpr sf_count_t kUnknown = SF_COUNT_MAX;
+    if (found.frames == 0) throw DataError(concat(where_, ": cannot read: a sound without samples"));
+    if (found.frames > 0 && found.frames < kUnknown) info_.num_samples = found.frames;
+  }
+  ~SndfileSource() override {
+    if (file_ != nullptr) sf_close(file_);
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  SndfileSource(const SndfileSource&) = delete;
+  SndfileSource& operator=(const SndfileSource&) = delete;
+
+  bool is_open() const { return file_ != nullptr; }
+  const SoundInfo& info() const override { return info_; }
+  bool has_exact_length() const override { return true; }
+
+  void seek(std::int64_t sample) override {
+    if (sample == position_) return;
+    if (sf_seek(file_, sample, SEEK_SET) != sample)
+      throw DataError(concat(where_, ": cannot read: there is no way to sample ", sample, ": ", sf_strerror(file_)));
+    position_ = sample;
+  }
+
+  std::int64_t read(std::span<float> interleaved) override {
+    const auto room = static_cast<sf_count_t>(interleaved.size()) / info_.channels;
+    const sf_count_t count = sf_readf_float(file_, interleaved.data(), room);
+    if (count < room && sf_error(file_) != SF_ERR_NO_ERROR)
+      throw DataError(concat(where_, ": cannot decode: ", sf_strerror(file_), " after ",
+                             format_short(static_cast<double>(position_ + count) / info_.rate), " s"));
+    position_ += count;
+    return count;
+  }
+
+ private:
+  static std::string name_of(int format) {
+    SF_FORMAT_INFO found{};
+    found.format = format & SF_FORMAT_TYPEMASK;
+    return sf_command(nullptr, SFC_GET_FORMAT_INFO, &found, sizeof found) == 0 && found.name != nullptr ? found.name
+                                                                                                        : "sound";
+  }
+
+  std::string where_;
+  SoundInfo info_;
+  SNDFILE* file_ = nullptr;
+  int descriptor_ = -1;
+  std::int64_t position_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<SoundSource> open_with_sndfile(const std::filesystem::path& path, std::string& reason) {
+  {
+    const MappedFile file(path);
+    expect_whole_wav(file.bytes(), path.string());
+    expect_whole_aiff(file.bytes(), path.string());
+  }
+  auto source = std::make_unique<SndfileSource>(path, reason);
+  if (!source->is_open()) return nullptr;
+  return source;
+}
+
+}  // namespace thaw
