@@ -14,6 +14,7 @@ void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_spectrum_codecs(codecs);
   register_mel_codec(codecs);
   register_backbones(backbones);
+  register_autoencoders(backbones);
 }
 
 }  // namespace thaw::audio
