@@ -12,5 +12,6 @@ void register_waveform_codec(CodecRegistry& registry);
 void register_spectrum_codecs(CodecRegistry& registry);
 void register_mel_codec(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
+void register_classifiers(BackboneRegistry& registry);
 
 }  // namespace thaw::audio

@@ -5,12 +5,13 @@
 namespace thaw::audio {
 
 void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
-                    MetricRegistry& /*metrics*/) {
+                    MetricRegistry& metrics) {
   register_sound_folder(datasets);
   register_waveform_codec(codecs);
   register_spectrum_codecs(codecs);
   register_mel_codec(codecs);
   register_backbones(backbones);
+  register_classifiers(backbones);
 }
 
 }  // namespace thaw::audio
