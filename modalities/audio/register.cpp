@@ -12,6 +12,8 @@ void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_mel_codec(codecs);
   register_backbones(backbones);
   register_classifiers(backbones);
+  register_sound_metrics(metrics);
+  register_fad(metrics);
 }
 
 }  // namespace thaw::audio
