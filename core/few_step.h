@@ -81,6 +81,7 @@ void register_halving_objectives(ObjectiveRegistry& registry);
 void register_reflow_objective(ObjectiveRegistry& registry);
 void register_direct_distillation(ObjectiveRegistry& registry);
 void register_autoencoding_objective(ObjectiveRegistry& registry);
+void register_classification_objective(ObjectiveRegistry& registry);
 
 /// Options of every objective that may learn from a teacher.
 std::vector<Option> teacher_options(bool is_required);

@@ -99,6 +99,7 @@ void register_objectives(ObjectiveRegistry& registry) {
   register_reflow_objective(registry);
   register_direct_distillation(registry);
   register_autoencoding_objective(registry);
+  register_classification_objective(registry);
 }
 
 }  // namespace thaw

@@ -28,7 +28,7 @@ Catalog make_catalog() {
   register_metrics(catalog.metrics);
   register_tasks(catalog.tasks);
   register_level_maps(catalog.level_maps);
-  image::register_images(catalog.datasets, catalog.codecs, catalog.backbones, catalog.objectives);
+  image::register_images(catalog.datasets, catalog.codecs, catalog.backbones);
   video::register_video(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
   audio::register_audio(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
   points::register_points(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);

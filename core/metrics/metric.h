@@ -51,6 +51,7 @@ struct Subject {
   std::vector<std::int64_t> labels{};   // asked for, one a sample; empty: none
   std::vector<std::string> captions{};  // the same
   at::Tensor encoded{}, originals{};    // pairs by index [n, ...], in the codec's range [-1, 1]
+  at::Tensor original_raw{};     // what pairs are made from, raw [n, ...]; undefined: `originals`, decoded, are that
   at::Tensor made{};             // bool [n, K]: which of a pair's K pictures were made, not given; undefined: all
   const Model* model = nullptr;  // a network that is measured itself
 };
@@ -95,8 +96,9 @@ using MetricPtr = std::shared_ptr<const Metric>;
 /// An option "network" names a file that the metric reads: a finished stage is done again when it has changed.
 using MetricRegistry = Registry<MetricPtr, const MetricParts&>;
 
-/// Metrics of every kind of data: frechet, class_agreement, prompt_obeyed, accuracy, psnr, ssim.
+/// Metrics of every kind of data: frechet, class_agreement, prompt_obeyed, accuracy, nearest_training, psnr, ssim.
 void register_metrics(MetricRegistry& registry);
+void register_nearest_training(MetricRegistry& registry);
 
 /// A share with its 95 % Wilson interval.
 Figure share_figure(const std::string& name, std::int64_t successes, std::int64_t n, const std::string& protocol);

@@ -214,6 +214,7 @@ void register_metrics(MetricRegistry& registry) {
                 [](const Settings& settings, const MetricParts& parts) -> MetricPtr {
                   return std::make_shared<FrechetMetric>(settings, parts);
                 }});
+  register_nearest_training(registry);
   add({"prompt_obeyed",
        "Share of samples that show all that their captions ask for.",
        "",

@@ -16,5 +16,8 @@ void register_spectrum_codecs(CodecRegistry& registry);
 void register_mel_codec(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_autoencoders(BackboneRegistry& registry);
+void register_classifiers(BackboneRegistry& registry);
+void register_sound_metrics(MetricRegistry& registry);
+void register_fad(MetricRegistry& registry);
 
 }  // namespace thaw::audio

@@ -5,7 +5,7 @@
 namespace thaw::audio {
 
 void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
-                    MetricRegistry& /*metrics*/) {
+                    MetricRegistry& metrics) {
   register_sound_folder(datasets);
   register_sound_layouts(datasets);
   register_sound_manifest(datasets);
@@ -15,6 +15,9 @@ void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_mel_codec(codecs);
   register_backbones(backbones);
   register_autoencoders(backbones);
+  register_classifiers(backbones);
+  register_sound_metrics(metrics);
+  register_fad(metrics);
 }
 
 }  // namespace thaw::audio

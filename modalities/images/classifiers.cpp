@@ -2,9 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include "core/base/error.h"
-#include "core/base/text.h"
-#include "core/math/philox.h"
 #include "core/metrics/features.h"
 #include "core/nn/layers.h"
 #include "modalities/images/list.h"
@@ -94,54 +91,6 @@ class PooledClassifier : public Classifier {
   nn::Linear hidden_, out_;
 };
 
-/// Cross entropy with pictures moved by up to `shift` pixels a side, and with noise of random levels (Dhariwal and
-/// Nichol 2021, section 4.1) where `levels` are given.
-class ClassificationObjective : public Objective {
- public:
-  ClassificationObjective(std::int64_t shift, LevelSampler levels) : shift_(shift), levels_(std::move(levels)) {}
-  void prepare(const Model& model) override {
-    const auto* classifier = dynamic_cast<const Classifier*>(model.backbone.get());
-    if (levels_ && (classifier == nullptr || !classifier->takes_noise()))
-      throw ConfigError("objective.noisy: needs a classifier that is told the noise; set backbone.takes_noise: true.");
-  }
-  at::Tensor loss(const Model& model, const at::Tensor& x0, const Condition& condition,
-                  const StepContext& context) const override {
-    const auto label = condition.find("label");
-    if (label == condition.end()) throw DataError("objective \"classification\": the dataset has no labels.");
-    const AutocastScope autocast(model.precision, model.device);
-    const at::Tensor clean = shift_ > 0 ? shifted(x0, context) : x0;
-    const at::Tensor logits =
-        levels_ ? noisy_logits(model, clean, condition, context) : model.backbone->forward(clean, {}, condition);
-    return at::cross_entropy_loss(logits.to(at::kFloat), label->second, {}, 0 /* no reduction */);
-  }
-
- private:
-  at::Tensor noisy_logits(const Model& model, const at::Tensor& x0, const Condition& condition,
-                          const StepContext& context) const {
-    const NoisedBatch batch = noised_batch(model, x0, condition, levels_, 0.0, context);
-    std::vector<double> numbers;
-    for (const Level& level : batch.levels) numbers.push_back(model.parameterisation.noise_number(level));
-    const at::Tensor noise_N = at::tensor(numbers, at::kDouble).to(model.device, weight_type(model.precision));
-    return model.backbone->forward(noised(x0, batch.eps, batch.levels), noise_N, condition);
-  }
-  at::Tensor shifted(const at::Tensor& x_NCHW, const StepContext& context) const {
-    const at::Tensor padded = at::constant_pad_nd(x_NCHW, {shift_, shift_, shift_, shift_}, -1.0);
-    std::vector<at::Tensor> moved;
-    for (std::int64_t n = 0; n < x_NCHW.size(0); ++n) {
-      const auto sample = context.step * static_cast<std::uint64_t>(context.batch) +
-                          static_cast<std::uint64_t>(context.first_in_batch + n);
-      const NoiseKey key{context.seed, Purpose::kAugment, sample, 0, 0};
-      const auto places = static_cast<std::uint64_t>(2 * shift_ + 1);
-      moved.push_back(padded[n]
-                          .narrow(-2, static_cast<std::int64_t>(uniform_integer(key, 0, places)), x_NCHW.size(-2))
-                          .narrow(-1, static_cast<std::int64_t>(uniform_integer(key, 1, places)), x_NCHW.size(-1)));
-    }
-    return at::stack(moved);
-  }
-  std::int64_t shift_;
-  LevelSampler levels_;  // empty: clean data
-};
-
 template <class Network>
 std::unique_ptr<Backbone> make_classifier(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   if (spec.shape.size() != 3 || spec.num_classes < 2) settings.fail("type", "needs labelled pictures.");
@@ -169,21 +118,6 @@ void register_classifiers(BackboneRegistry& registry) {
                  options(16, 64),
                  {"classifier"}},
                 make_classifier<PooledClassifier>});
-}
-
-void register_image_objectives(ObjectiveRegistry& registry) {
-  registry.add({{"classification",
-                 "Cross entropy of a classifier's logits.",
-                 "",
-                 {{"shift", std::int64_t{2}, "pixels by which pictures are moved at random", 0, 64},
-                  {"noisy", false, "of noisy pictures, at `levels`: for classifier guidance"}},
-                 {"classifier"}},
-                [](const Settings& settings, const ObjectiveParts& parts, const Config& section) -> ObjectivePtr {
-                  LevelSampler levels = parts.level_samplers.create(section.section("levels"), "uniform");
-                  if (!settings.flag("noisy")) levels = {};
-                  return std::make_shared<ClassificationObjective>(settings.integer("shift"), std::move(levels));
-                },
-                {"levels"}});
 }
 
 }  // namespace thaw::image

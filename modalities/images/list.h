@@ -3,7 +3,6 @@
 
 #include "core/backbone.h"
 #include "core/dataset.h"
-#include "core/objective.h"
 
 namespace thaw::image {
 
@@ -13,6 +12,5 @@ void register_codecs(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_autoencoders(BackboneRegistry& registry);
 void register_classifiers(BackboneRegistry& registry);
-void register_image_objectives(ObjectiveRegistry& registry);
 
 }  // namespace thaw::image

@@ -4,15 +4,13 @@
 
 namespace thaw::image {
 
-void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
-                     ObjectiveRegistry& objectives) {
+void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones) {
   register_datasets(datasets);
   register_captioned_digits(datasets);
   register_codecs(codecs);
   register_backbones(backbones);
   register_autoencoders(backbones);
   register_classifiers(backbones);
-  register_image_objectives(objectives);
 }
 
 }  // namespace thaw::image

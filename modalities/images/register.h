@@ -3,12 +3,10 @@
 
 #include "core/backbone.h"
 #include "core/dataset.h"
-#include "core/objective.h"
 
 namespace thaw::image {
 
-/// Adds the modality's datasets, codecs, backbones and objectives.
-void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones,
-                     ObjectiveRegistry& objectives);
+/// Adds the modality's datasets, codecs and backbones.
+void register_images(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRegistry& backbones);
 
 }  // namespace thaw::image
