@@ -30,6 +30,8 @@ class Dataset {
   /// The condition alone, where the data is kept elsewhere.
   virtual Condition condition(std::int64_t index) const { return get(index).condition; }
   virtual std::int64_t num_classes() const { return 0; }
+  /// What people call its classes, num_classes() names; none: they are numbers alone.
+  virtual std::vector<std::string> class_names() const { return {}; }
   /// Holds such samples against their captions; null where nothing can.
   virtual PromptCheckerPtr prompt_checker() const { return nullptr; }
   /// What the examples are read from: a finished stage whose data has changed since is done again.

@@ -90,6 +90,7 @@ class EncodedDataset : public Dataset {
   std::int64_t size() const override { return data_N_.size(0); }
   Example get(std::int64_t index) const override { return {data_N_[index], dataset_->condition(index)}; }
   std::int64_t num_classes() const override { return dataset_->num_classes(); }
+  std::vector<std::string> class_names() const override { return dataset_->class_names(); }
   std::vector<std::filesystem::path> files() const override { return dataset_->files(); }
   std::vector<std::string> problems() const override { return dataset_->problems(); }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <set>
 
 #include <nlohmann/json.hpp>
 
@@ -121,8 +122,34 @@ References references(const std::vector<Part>& parts, const std::vector<std::str
   return best;
 }
 
+// The figures with intervals that cells have: those below first, the Frechet distance last, beside its floor and ratio.
+std::vector<std::string> figures_of(const std::vector<Part>& parts) {
+  std::set<std::string> found;
+  for (const Part& part : parts)
+    for (const auto& cell : part.compared["cells"])
+      for (const auto& [name, value] : cell.items())
+        if (cell.contains(name + "_low") && cell.contains(name + "_high")) found.insert(name);
+  std::vector<std::string> figures;
+  for (const char* first : {"class_agreement", "prompt_obeyed"})
+    if (found.erase(first) > 0) figures.emplace_back(first);
+  const bool has_frechet = found.erase("frechet") > 0;
+  figures.insert(figures.end(), found.begin(), found.end());
+  if (has_frechet) figures.emplace_back("frechet");
+  return figures;
+}
+
+std::string title_of(const std::string& figure) {
+  static const std::map<std::string, std::string> kShort{
+      {"class_agreement", "recognised"}, {"prompt_obeyed", "obeyed"}, {"frechet", "Frechet distance"}};
+  if (const auto named = kShort.find(figure); named != kShort.end()) return named->second;
+  std::string words = figure;
+  std::replace(words.begin(), words.end(), '_', ' ');
+  return words;
+}
+
 // One row of a cell's values, "" where there is none.
-std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, const References& best) {
+std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, const std::vector<std::string>& figures,
+                                const References& best) {
   std::vector<std::string> row{
       part.name, part.steps > 0 ? concat(part.steps, " steps, ", format_duration_s(part.train_seconds)) : "",
       cell["sampler"].get<std::string>()};
@@ -135,9 +162,9 @@ std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, co
   row.push_back(std::to_string(cell["evaluations_used"].get<std::int64_t>()));
   row.push_back(std::to_string(n));
   row.push_back(format_short(1e3 * cell["seconds_per_sample"].get<double>(), 3));
-  row.push_back(with_interval(cell, "class_agreement", part.trained_for_judge));
-  row.push_back(with_interval(cell, "prompt_obeyed", part.trained_for_judge));
-  row.push_back(with_interval(cell, "frechet", part.trained_for_features));
+  for (const std::string& figure : figures)
+    row.push_back(
+        with_interval(cell, figure, figure == "frechet" ? part.trained_for_features : part.trained_for_judge));
   row.push_back(part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "");
   const auto reference = best.find(n);
   const bool has_ratio = reference != best.end() && cell.contains("frechet");
@@ -147,14 +174,15 @@ std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, co
 
 // Without the columns that no cell fills.
 std::string table(const std::vector<Part>& parts, const References& best) {
-  const std::vector<std::string> titles{"configuration", "trained",    "sampler", "evaluations",      "n",
-                                        "ms a sample",   "recognised", "obeyed",  "Frechet distance", "floor",
-                                        "ratio"};
+  const std::vector<std::string> figures = figures_of(parts);
+  std::vector<std::string> titles{"configuration", "trained", "sampler", "evaluations", "n", "ms a sample"};
+  for (const std::string& figure : figures) titles.push_back(title_of(figure));
+  titles.insert(titles.end(), {"floor", "ratio"});
   std::vector<std::vector<std::string>> rows{titles, std::vector<std::string>(titles.size(), "---")};
   std::vector<bool> is_shown(titles.size(), false);
   for (const Part& part : parts)
     for (const auto& cell : part.compared["cells"]) {
-      rows.push_back(row_of(part, cell, best));
+      rows.push_back(row_of(part, cell, figures, best));
       rows.back().resize(titles.size());
       for (std::size_t i = 0; i < titles.size(); ++i) is_shown[i] = is_shown[i] || !rows.back()[i].empty();
     }
@@ -217,12 +245,13 @@ std::string page(const Outcomes& outcomes, const std::vector<std::string>& names
   const auto best = references(parts, names);
   std::string text =
       concat("# ", parts.front().title, "\n\nWritten by `", command, " out=", out, "`; not edited by hand.\n\n");
-  text += concat("Commit ", parts.front().commit.substr(0, 12), ", ", parts.front().device, ", seed ",
-                 parts.front().seed, ". Intervals: 95 %, by resampling (Frechet) and Wilson (recognised, obeyed). ",
-                 names.empty() ? ""
-                               : concat("Ratio: to the smallest distance of ", join(names, ", "),
-                                        " at the same number of samples. "),
-                 "Floor: the distance of as many real training examples.\n\n");
+  text +=
+      concat("Commit ", parts.front().commit.substr(0, 12), ", ", parts.front().device, ", seed ", parts.front().seed,
+             ". Intervals: 95 %, by resampling (Frechet), Wilson (shares) and the normal law (means). ",
+             names.empty()
+                 ? ""
+                 : concat("Ratio: to the smallest distance of ", join(names, ", "), " at the same number of samples. "),
+             "Floor: the distance of as many real training examples.\n\n");
   if (std::any_of(parts.begin(), parts.end(),
                   [](const Part& part) { return part.trained_for_judge || part.trained_for_features; }))
     text += "\\*: by a network that the configuration's own training used.\n\n";

@@ -45,7 +45,10 @@ class PictureWriter {
     index_["samples"].back()["sample"] = number;
   }
   std::size_t count(const std::string& group) const { return index_.contains(group) ? index_[group].size() : 0; }
-  void finish() const { write_file(folder_ / "index.json", index_.dump(1)); }
+  // Names of folders come from outside: bytes that are no UTF-8 are replaced.
+  void finish() const {
+    write_file(folder_ / "index.json", index_.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
 
  private:
   const Codec& codec_;
@@ -55,6 +58,11 @@ class PictureWriter {
 
 std::string caption_of(const Level& level) {
   return level.is_clean() ? "clean" : concat("log-SNR ", format_short(2 * level.lambda(), 3));
+}
+
+std::string class_name(const Dataset& dataset, std::int64_t c) {
+  const std::vector<std::string> names = dataset.class_names();
+  return c < static_cast<std::int64_t>(names.size()) ? names[static_cast<std::size_t>(c)] : std::to_string(c);
 }
 
 // The same examples, noisier and noisier, with one noise.
@@ -117,7 +125,7 @@ void add_real(const Experiment& experiment, const std::vector<std::int64_t>& wan
   }
   for (std::int64_t c = 0; c < classes; ++c)
     if (const auto& all = own[static_cast<std::size_t>(c)]; !all.empty())
-      pictures.add_shown("real", concat("real_", c), std::to_string(c), at::stack(all));
+      pictures.add_shown("real", concat("real_", c), class_name(*data, c), at::stack(all));
 }
 
 }  // namespace
@@ -136,7 +144,8 @@ void write_pictures(const Experiment& experiment, const Model& model, const Samp
     std::vector<at::Tensor> own;
     for (std::size_t i = 0; i < labels.size() && own.size() < static_cast<std::size_t>(kSheetColumns); ++i)
       if (labels[i] == c) own.push_back(raw[static_cast<std::int64_t>(i)]);
-    if (!own.empty()) pictures.add_shown("samples", concat("class_", c), std::to_string(c), at::stack(own));
+    if (!own.empty())
+      pictures.add_shown("samples", concat("class_", c), class_name(*experiment.dataset(), c), at::stack(own));
     shown.push_back(static_cast<std::int64_t>(own.size()));
   }
   for (std::size_t i = 0; i < captions.size() && i < static_cast<std::size_t>(kWithCaption); ++i)

@@ -12,6 +12,8 @@ void register_sound_latents(DatasetRegistry& registry);
 void register_sound_layouts(DatasetRegistry& registry);
 void register_sound_manifest(DatasetRegistry& registry);
 void register_waveform_codec(CodecRegistry& registry);
+void register_spectrum_codecs(CodecRegistry& registry);
+void register_mel_codec(CodecRegistry& registry);
 void register_backbones(BackboneRegistry& registry);
 void register_autoencoders(BackboneRegistry& registry);
 

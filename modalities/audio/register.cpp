@@ -11,6 +11,8 @@ void register_audio(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneRe
   register_sound_manifest(datasets);
   register_sound_latents(datasets);
   register_waveform_codec(codecs);
+  register_spectrum_codecs(codecs);
+  register_mel_codec(codecs);
   register_backbones(backbones);
   register_autoencoders(backbones);
 }

@@ -69,6 +69,12 @@ void expect_sound(const char* codec, const std::vector<std::int64_t>& raw_shape)
         concat("codec \"", codec, "\": expected sounds [channels, samples], got ", at::IntArrayRef(raw_shape), "."));
 }
 
+void expect_multiple(const char* codec, std::int64_t samples, std::int64_t hop) {
+  if (samples % hop != 0)
+    throw DataError(concat("codec \"", codec, "\": sounds of ", samples, " samples are no whole number of frames of ",
+                           hop, "; ", samples / hop * hop, " and ", (samples / hop + 1) * hop, " are."));
+}
+
 void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::filesystem::path& folder,
                   const std::string& stem, std::int64_t first) {
   for (std::int64_t i = 0; i < raw_NCT.size(0); ++i) {

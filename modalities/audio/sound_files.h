@@ -13,6 +13,9 @@ namespace thaw::audio {
 /// Throws DataError, naming the codec, unless the shape is [channels, T].
 void expect_sound(const char* codec, const std::vector<std::int64_t>& raw_shape);
 
+/// Throws DataError, naming the next lengths, unless samples are a multiple of the hop.
+void expect_multiple(const char* codec, std::int64_t samples, std::int64_t hop);
+
 /// float32 [N, channels, T] as <stem>_<first + i>.wav. What exceeds [-1, 1] is scaled down by its peak as a whole,
 /// never clipped, and told on stderr.
 void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::filesystem::path& folder,

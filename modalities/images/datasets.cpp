@@ -97,13 +97,14 @@ class FolderDataset : public Dataset {
     for (const auto& entry : fs::directory_iterator(folder))
       if (entry.is_directory()) classes.push_back(entry.path());
     std::sort(classes.begin(), classes.end());
-    num_classes_ = static_cast<std::int64_t>(classes.size());
+    for (const fs::path& path : classes) class_names_.push_back(path.filename().string());
     if (classes.empty()) classes.push_back(folder);
     for (std::size_t c = 0; c < classes.size(); ++c) add(classes[c], static_cast<std::int64_t>(c));
     if (files_.empty()) throw DataError(concat(folder.string(), ": holds no .png, .jpg or .jpeg."));
   }
   std::int64_t size() const override { return static_cast<std::int64_t>(files_.size()); }
-  std::int64_t num_classes() const override { return num_classes_; }
+  std::int64_t num_classes() const override { return static_cast<std::int64_t>(class_names_.size()); }
+  std::vector<std::string> class_names() const override { return class_names_; }
   std::vector<fs::path> files() const override {
     std::vector<fs::path> paths;
     for (const auto& [path, label] : files_) paths.push_back(path);
@@ -118,7 +119,7 @@ class FolderDataset : public Dataset {
     if (channels_ == 1 && image.channels == 3)  // ITU-R BT.601 luma
       pixels = (pixels[0] * 0.299 + pixels[1] * 0.587 + pixels[2] * 0.114).round().to(at::kByte).unsqueeze(0);
     Example example{pixels.contiguous(), {}};
-    if (num_classes_ > 0) example.condition["label"] = at::scalar_tensor(label, at::kLong);
+    if (!class_names_.empty()) example.condition["label"] = at::scalar_tensor(label, at::kLong);
     return example;
   }
 
@@ -145,7 +146,8 @@ class FolderDataset : public Dataset {
     return result;
   }
 
-  std::int64_t size_, channels_, num_classes_ = 0;
+  std::int64_t size_, channels_;
+  std::vector<std::string> class_names_;
   std::vector<std::pair<fs::path, std::int64_t>> files_;
 };
 

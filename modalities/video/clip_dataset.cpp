@@ -52,6 +52,7 @@ class ClipDataset : public Dataset {
  public:
   ClipDataset(ClipSet set, const Settings& settings)
       : num_classes_(set.num_classes),
+        class_names_(std::move(set.class_names)),
         caption_bytes_(set.caption_bytes),
         more_files_(std::move(set.files)),
         cut_(clip_cut_from(settings, settings.text("split") == "test")),
@@ -75,6 +76,7 @@ class ClipDataset : public Dataset {
 
   std::int64_t size() const override { return static_cast<std::int64_t>(items_.size()); }
   std::int64_t num_classes() const override { return num_classes_; }
+  std::vector<std::string> class_names() const override { return class_names_; }
   std::vector<std::string> problems() const override { return bad_.found(); }
   Example get(std::int64_t index) const override { return get_in_epoch(index, 0); }
 
@@ -139,7 +141,9 @@ class ClipDataset : public Dataset {
 
   std::vector<ClipItem> items_;
   mutable std::vector<std::atomic<std::int64_t>> lengths_;  // 0: not known yet
-  std::int64_t num_classes_, caption_bytes_;
+  std::int64_t num_classes_;
+  std::vector<std::string> class_names_;
+  std::int64_t caption_bytes_;
   std::vector<fs::path> more_files_;
   ClipCut cut_;
   BadData bad_;

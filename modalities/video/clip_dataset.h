@@ -28,6 +28,7 @@ const std::vector<Option>& clip_set_options();
 struct ClipSet {
   std::vector<ClipItem> items;
   std::int64_t num_classes = 0;              // 0: no labels
+  std::vector<std::string> class_names{};    // empty: numbers alone
   std::int64_t caption_bytes = 0;            // 0: no captions
   std::vector<std::filesystem::path> files;  // beside the clips
 };

@@ -47,15 +47,15 @@ class Scan {
         add_if_clip(entry, -1);
       } else {
         const std::size_t before = items.size();
-        add_all_in(entry, num_classes, 0);
-        if (items.size() > before) ++num_classes;
+        add_all_in(entry, static_cast<std::int64_t>(class_names.size()), 0);
+        if (items.size() > before) class_names.push_back(entry.filename().string());
       }
     }
     if (items.empty()) throw DataError(concat(folder_.string(), ": holds no videos and no folders of frames."));
   }
 
   std::vector<ClipItem> items;
-  std::int64_t num_classes = 0;
+  std::vector<std::string> class_names{};
 
  private:
   void add_if_clip(const fs::path& path, std::int64_t label) {
@@ -83,9 +83,9 @@ fs::path caption_beside(const fs::path& clip) {
 std::string told_of(const Settings& settings, const Scan& scan) {
   const std::string told = settings.text("told");
   const auto other = std::ranges::find(scan.items, std::int64_t{-1}, &ClipItem::label);
-  const bool has_labels = scan.num_classes > 0 && other == scan.items.end();
+  const bool has_labels = !scan.class_names.empty() && other == scan.items.end();
   if (told == "label" && !has_labels)
-    settings.fail("told", scan.num_classes == 0
+    settings.fail("told", scan.class_names.empty()
                               ? "label needs clips in sub-folders."
                               : concat("label needs clips in sub-folders, ", other->key, " is in none."));
   if (told != "auto") return told;
@@ -97,7 +97,10 @@ DatasetPtr make_clip_folder(const Settings& settings) {
   Scan scan(settings.text("path"));
   const std::string told = told_of(settings, scan);
   ClipSet set;
-  if (told == "label") set.num_classes = scan.num_classes;
+  if (told == "label") {
+    set.num_classes = static_cast<std::int64_t>(scan.class_names.size());
+    set.class_names = scan.class_names;
+  }
   if (told == "caption") {
     set.caption_bytes = settings.integer("caption_bytes");
     for (ClipItem& item : scan.items) item.caption_file = caption_beside(item.path);

@@ -90,6 +90,7 @@ CATCH_TEST_CASE("sub-folders are classes, clips come in the order of names, and 
   const DatasetPtr all = folder(scratch, kAll + ", frames: 8");
   CATCH_REQUIRE(all->size() == 4);
   CATCH_CHECK(all->num_classes() == 2);
+  CATCH_CHECK(all->class_names() == std::vector<std::string>{"A", "B"});
   for (std::int64_t i = 0; i < 4; ++i) {
     const Example example = all->get(i);
     CATCH_CHECK(example.data.sizes() == at::IntArrayRef{1, 8, 32, 32});

@@ -1,0 +1,124 @@
+// Sounds as mel spectrograms: small, and close to what is heard. What is lost is the phase, which is guessed again.
+
+#include <cmath>
+#include <map>
+
+#include <ATen/ATen.h>
+
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "modalities/audio/list.h"
+#include "modalities/audio/mel.h"
+#include "modalities/audio/sound_codec.h"
+#include "modalities/audio/sound_files.h"
+
+namespace thaw::audio {
+
+namespace {
+
+// Parameters that published networks were trained with; each stands for the formula of its own code.
+MelOptions preset_of(const std::string& name) {
+  MelOptions own;
+  if (name == "thaw") return own;
+  if (name == "diffwave") {
+    // Kong et al. 2021 as published: 20 log10(max(x, 1e-5)) - 20, (x + 100) / 100 in [0, 1], here 2 x - 1 of that.
+    own = {22050, {1024, 256, 1024}, 80, 20.0, 11025.0, MelScale::kHtk, MelNorm::kNone, SpectrumNorm::kWindow};
+    own.floor = 1e-5, own.mean = -30.0, own.spread = 50.0, own.most = 1.0;
+    return own;
+  }
+  if (name == "audioldm") {
+    // Liu et al. 2023: natural logarithm of magnitudes; mean and spread are AudioMAE's, which it takes over.
+    own = {16000, {1024, 160, 1024}, 64, 0.0, 8000.0, MelScale::kSlaney, MelNorm::kSlaney, SpectrumNorm::kNone};
+    own.floor = 1e-5, own.factor = std::log(10.0), own.mean = -4.63, own.spread = 2.74;
+    return own;
+  }
+  // torchaudio.transforms.MelSpectrogram and AmplitudeToDB as they default.
+  own = {16000, {400, 200, 400}, 128, 0.0, 8000.0, MelScale::kHtk, MelNorm::kNone, SpectrumNorm::kNone};
+  own.power = 2.0, own.floor = 1e-10, own.factor = 10.0, own.mean = 0.0, own.spread = 20.0;
+  return own;
+}
+
+// A number of 0 leaves the preset's.
+MelOptions options_of(const Settings& settings) {
+  MelOptions o = preset_of(settings.text("preset"));
+  const auto take = [&settings](const char* name, std::int64_t& value) {
+    if (const std::int64_t given = settings.integer(name); given > 0) value = given;
+  };
+  take("rate", o.rate_hz);
+  take("n_fft", o.stft.n_fft);
+  o.stft.window = o.stft.n_fft;
+  take("hop", o.stft.hop);
+  take("mels", o.mels);
+  if (const double given = settings.number("f_min"); given >= 0) o.lowest_hz = given;
+  if (const double given = settings.number("f_max"); given > 0) o.highest_hz = given;
+  if (o.stft.n_fft % 2 != 0) settings.fail("n_fft", concat(o.stft.n_fft, " is odd; even numbers are allowed."));
+  if (o.stft.hop > o.stft.n_fft / 2)
+    settings.fail("hop", concat(o.stft.hop, " leaves gaps; at most half of n_fft = ", o.stft.n_fft, " is allowed."));
+  const double nyquist = static_cast<double>(o.rate_hz) / 2;
+  if (o.highest_hz > nyquist || o.lowest_hz >= o.highest_hz)
+    settings.fail("f_max", concat("expected f_min < f_max <= rate / 2, got ", o.lowest_hz, ", ", o.highest_hz, ", ",
+                                  nyquist, "."));
+  return o;
+}
+
+/// decode(encode(raw)) sounds like raw: `thaw roundtrip` measures how much.
+class MelCodec : public SoundCodec {
+ public:
+  explicit MelCodec(const Settings& settings, const MelOptions& options)
+      : SoundCodec(options.rate_hz),
+        mel_(options),
+        griffin_lim_{settings.integer("iterations"), settings.number("momentum")} {}
+  at::Tensor encode(const at::Tensor& raw_NCT) const override {
+    const at::Tensor x = mel_.forward(raw_NCT.to(at::kFloat).flatten(0, 1));
+    // T / hop frames: the one behind the last sample is left out. Time comes first behind the channels, where tasks and
+    // levels of parts look for it.
+    const at::Tensor frames_NKM = x.narrow(2, 0, x.size(2) - 1).transpose(1, 2);
+    return frames_NKM.reshape({raw_NCT.size(0), -1, frames_NKM.size(1), frames_NKM.size(2)}).contiguous();
+  }
+  at::Tensor decode(const at::Tensor& x_NCKM) const override {
+    const at::Tensor x = x_NCKM.detach().to(at::kCPU, at::kFloat).flatten(0, 1).transpose(1, 2);
+    const std::int64_t frames = x.size(2);
+    const at::Tensor all = at::cat({x, x.narrow(2, frames - 1, 1)}, 2);
+    const at::Tensor sounds = mel_.inverse(all, griffin_lim_, frames * mel_.options().stft.hop);
+    return sounds.reshape({x_NCKM.size(0), -1, sounds.size(1)});
+  }
+  std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
+    expect_sound("mel", raw_shape);
+    const Stft& stft = mel_.options().stft;
+    expect_multiple("mel", raw_shape[1], stft.hop);
+    if (raw_shape[1] <= stft.n_fft / 2)
+      throw DataError(concat("codec \"mel\": ", raw_shape[1], " samples, more than ", stft.n_fft / 2, " are needed."));
+    return {raw_shape[0], raw_shape[1] / stft.hop, mel_.options().mels};
+  }
+
+ private:
+  MelTransform mel_;
+  GriffinLim griffin_lim_;
+};
+
+}  // namespace
+
+void register_mel_codec(CodecRegistry& registry) {
+  registry.add(
+      {{"mel",
+        "Mel spectrograms in decibels or logarithms; sounds come back by the fast Griffin-Lim algorithm.",
+        "Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013",
+        {{.name = "preset",
+          .fallback = std::string("thaw"),
+          .help = "all parameters, of which those below can be set apart",
+          .choices = {"thaw", "diffwave", "audioldm", "torchaudio"}},
+         {"rate", std::int64_t{0}, "samples a second of the data; 0: the preset's", 0, 384000},
+         {"n_fft", std::int64_t{0}, "samples a frame and of its Hann window; 0: the preset's", 0, 65536},
+         {"hop", std::int64_t{0}, "samples from frame to frame; 0: the preset's", 0, 65536},
+         {"mels", std::int64_t{0}, "filters; 0: the preset's", 0, 1024},
+         {"f_min", -1.0, "Hz, where the lowest filter begins; -1: the preset's", -1, 192000},
+         {"f_max", 0.0, "Hz, where the highest filter ends; 0: the preset's", 0, 192000},
+         {.name = "iterations", .fallback = std::int64_t{32}, .help = "of Griffin-Lim", .minimum = 0, .maximum = 10000},
+         {.name = "momentum", .fallback = 0.99, .help = "of Griffin-Lim; 0: the original", .minimum = 0, .maximum = 1}},
+        {}},
+       [](const Settings& settings, const CodecParts&) -> CodecPtr {
+         return std::make_shared<MelCodec>(settings, options_of(settings));
+       }});
+}
+
+}  // namespace thaw::audio

@@ -1,0 +1,25 @@
+#pragma once
+// What all codecs of sounds share: how sounds are shown and written.
+
+#include "core/dataset.h"
+
+namespace thaw::audio {
+
+class SoundCodec : public Codec {
+ public:
+  explicit SoundCodec(std::int64_t rate_hz) : rate_hz_(rate_hz) {}
+  std::string sheet_png(const at::Tensor& raw_NCT, std::int64_t columns) const override;
+  std::vector<std::string> write_shown(const at::Tensor& raw_NCT, std::int64_t columns,
+                                       const std::filesystem::path& folder, const std::string& stem) const override;
+  void write(const at::Tensor& raw_NCT, const std::filesystem::path& folder, const std::string& stem,
+             std::int64_t first) const override;
+  std::int64_t rate_hz() const { return rate_hz_; }
+
+ private:
+  std::int64_t rate_hz_;
+};
+
+/// The option "rate": samples a second of the data.
+Option rate_option();
+
+}  // namespace thaw::audio
