@@ -75,6 +75,8 @@ class Codec {
   /// names: here the sheet; of what plays, something that plays.
   virtual std::vector<std::string> write_shown(const at::Tensor& raw_N, std::int64_t columns,
                                                const std::filesystem::path& folder, const std::string& stem) const;
+  /// True where a page shows states under way as it shows samples, not by their sheet: things that turn.
+  virtual bool shows_states() const { return false; }
   /// Writes each raw sample into the folder as <stem>_<first + i>.<suffix>.
   virtual void write(const at::Tensor& raw_N, const std::filesystem::path& folder, const std::string& stem,
                      std::int64_t first) const = 0;

@@ -65,10 +65,44 @@ std::vector<Level> levels_around(const at::Tensor& mask, const Level& level, con
   return parts;
 }
 
+constexpr double kMostPositions = 1e9;
+
+Option count_option(const char* name, double least, double fallback, const char* help) {
+  return {name, std::vector<double>{fallback}, help, least, kMostPositions};
+}
+
+TaskPtr make_ends(const Settings& settings) {
+  return make_ends_task(count_range(settings, "first"), count_range(settings, "last"));
+}
+
 }  // namespace
 
 void register_tasks(TaskRegistry& registry) {
   registry.add({{"none", "Nothing is given.", "", {}, {}}, [](const Settings&) -> TaskPtr { return nullptr; }});
+  registry.add(
+      {{"continuation",
+        "The beginning is given: what comes then.",
+        "Ho et al. 2022 (Video Diffusion Models), section 3.1; Voleti et al. 2022 (MCVD)",
+        {count_option("first", 1, 10, "positions given at the beginning; [least, most]: drawn for each sample")},
+        {}},
+       [](const Settings& settings) {
+         return make_ends_task(count_range(settings, "first"), {0, 0});
+       }});
+  registry.add({{"in_between",
+                 "The beginning and the end are given: what lies between them.",
+                 "Voleti et al. 2022 (MCVD), section 2.3",
+                 {count_option("first", 0, 1, "positions given at the beginning; [least, most]: drawn for each sample"),
+                  count_option("last", 0, 1, "positions given at the end")},
+                 {}},
+                make_ends});
+  registry.add({{"last",
+                 "The end is given: what led there.",
+                 "Voleti et al. 2022 (MCVD), section 2.3",
+                 {count_option("last", 1, 1, "positions given at the end; [least, most]: drawn for each sample")},
+                 {}},
+                [](const Settings& settings) {
+                  return make_ends_task({0, 0}, count_range(settings, "last"));
+                }});
 }
 
 CountRange count_range(const Settings& settings, const std::string& option) {

@@ -24,7 +24,7 @@ class Task {
 };
 using TaskPtr = std::shared_ptr<const Task>;  // null: nothing is given
 using TaskRegistry = Registry<TaskPtr>;
-/// Adds none; modalities add what they know.
+/// Adds none, continuation, in_between and last: ends of the first dimension behind the channels, which is time as a rule.
 void register_tasks(TaskRegistry& registry);
 
 /// Whole numbers from `least` to `most`, all alike.

@@ -53,6 +53,7 @@ class LatentCodec : public Codec {
   std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const override {
     return opened_.codec->sheet_png(raw_N, columns);
   }
+  bool shows_states() const override { return opened_.codec->shows_states(); }
   std::vector<std::string> write_shown(const at::Tensor& raw_N, std::int64_t columns,
                                        const std::filesystem::path& folder, const std::string& stem) const override {
     return opened_.codec->write_shown(raw_N, columns, folder, stem);

@@ -11,6 +11,7 @@
 #include "core/nn/patch_discriminator.h"
 #include "core/objective.h"
 #include "core/perceptual.h"
+#include "core/spectral_distance.h"
 
 namespace thaw {
 
@@ -22,6 +23,8 @@ struct AutoencodingOptions {
   double perceptual_weight = 1.0;
   double adversarial_weight = 0.0;
   std::int64_t adversarial_start = 0, width = 32, depth = 3;
+  double spectral_weight = 0.0;
+  std::vector<std::int64_t> windows{};  // of the spectra
 };
 
 /// Rombach et al. 2022 (LDM), appendix G: difference and perceptual distance, a patch discriminator with the hinge loss
@@ -36,6 +39,7 @@ class AutoencodingObjective : public Objective {
   void prepare(const Model& model) override {
     network_of(model);
     perceptual_.prepare(model, "objective.perceptual");
+    expect_windows(model);
     if (options_.adversarial_weight == 0) return;
     if (model.spec.shape.size() != 3)
       throw ConfigError(concat("objective.adversarial_weight: needs samples [channels, height, width], they are ",
@@ -68,6 +72,8 @@ class AutoencodingObjective : public Objective {
     at::Tensor loss =
         options_.absolute * difference.abs().mean(1) + options_.squared * difference.square().mean(1) + penalty;
     if (perceptual_.is_used()) loss = loss + options_.perceptual_weight * perceptual_(back, x0);
+    if (options_.spectral_weight > 0)
+      loss = loss + options_.spectral_weight * spectral_distance(back, x0.to(at::kFloat), options_.windows);
     const bool is_adversarial = static_cast<std::int64_t>(context.step) >= options_.adversarial_start;
     return options_.adversarial_weight > 0 && is_adversarial ? loss + adversarial(back, x0) : loss;
   }
@@ -81,6 +87,19 @@ class AutoencodingObjective : public Objective {
     const auto* network = dynamic_cast<const AutoencoderNetwork*>(model.backbone.get());
     if (network == nullptr) throw ConfigError("objective \"autoencoding\": the backbone is no autoencoder.");
     return *network;
+  }
+
+  void expect_windows(const Model& model) const {
+    if (options_.spectral_weight == 0) return;
+    const std::vector<std::int64_t>& shape = model.spec.shape;
+    if (shape.size() != 2)
+      throw ConfigError(concat("objective.spectral_weight: needs samples [channels, length], they are ",
+                               at::IntArrayRef(shape), "."));
+    if (options_.windows.empty()) throw ConfigError("objective.spectral_windows: needs at least one.");
+    for (const std::int64_t window : options_.windows)
+      if (window > 2 * shape[1] - 2)
+        throw ConfigError(concat("objective.spectral_windows: must be at most ", 2 * shape[1] - 2, ", got ", window,
+                                 " for samples of ", shape[1], "."));
   }
 
   at::Tensor adversarial(const at::Tensor& back, const at::Tensor& x0) const {
@@ -114,14 +133,19 @@ void register_autoencoding_objective(ObjectiveRegistry& registry) {
          {"adversarial_weight", 0.0, "of the patch discriminator's opinion; 0: none", 0.0, 1e3},
          {"adversarial_start", std::int64_t{0}, "step from which the discriminator learns and is heard", 0, 1e9},
          {"discriminator_width", std::int64_t{32}, "channels of its first layer", 1, 4096},
-         {"discriminator_depth", std::int64_t{3}, "layers of stride 2", 1, 8}},
+         {"discriminator_depth", std::int64_t{3}, "layers of stride 2", 1, 8},
+         {"spectral_weight", 0.0,
+          "of the distance of short-time spectra (Yamamoto et al. 2020), of samples with one dimension; 0: none", 0.0,
+          1e3},
+         {"spectral_windows", std::vector<double>{64, 256, 1024}, "lengths of their windows", 4, 65536}},
         {"autoencoder"}},
        [](const Settings& settings, const ObjectiveParts& parts, const Config&) -> ObjectivePtr {
          return std::make_shared<AutoencodingObjective>(
              AutoencodingOptions{settings.number("absolute"), settings.number("squared"), settings.number("kl_weight"),
                                  settings.number("commitment"), settings.number("perceptual_weight"),
                                  settings.number("adversarial_weight"), settings.integer("adversarial_start"),
-                                 settings.integer("discriminator_width"), settings.integer("discriminator_depth")},
+                                 settings.integer("discriminator_width"), settings.integer("discriminator_depth"),
+                                 settings.number("spectral_weight"), settings.integers("spectral_windows")},
              PerceptualDistance(settings.text("perceptual"), parts.open_model),
              used_files(settings, parts, {"perceptual"}));
        }});

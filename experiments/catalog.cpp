@@ -32,7 +32,6 @@ Catalog make_catalog() {
   video::register_video(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
   audio::register_audio(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
   points::register_points(catalog.datasets, catalog.codecs, catalog.backbones, catalog.metrics);
-  video::register_tasks(catalog.tasks);
   register_published(catalog.backbones, published_denoisers());
   return catalog;
 }

@@ -12,6 +12,7 @@
 #include "core/checkpoint.h"
 #include "core/io/safetensors.h"
 #include "core/lora.h"
+#include "experiments/exported_network.h"
 #include "modalities/images/pipeline_folder.h"
 #include "modalities/images/single_file.h"
 #include "text/conditioner.h"
@@ -113,11 +114,19 @@ struct Partial {
 
 }  // namespace
 
-int command_export(CommandLine line, const Catalog&) {
+int command_export(CommandLine line, const Catalog& catalog) {
   const c10::NoGradGuard no_gradient;
   expect_flags(line, {});
   const fs::path path = only_path(line, "pipeline folder");
   const ExportSettings settings = take_settings(line);
+  if (is_own_model(path)) {
+    if (!settings.lora.empty()) throw ConfigError("command line: lora: only networks that denoise take one.");
+    expect_free(settings.out);
+    const Partial partial(settings.out.string() + ".partial");
+    export_own_network(path, partial.path, settings.type, catalog);
+    partial.take_place(settings.out);
+    return 0;
+  }
   const image::PipelineFolder pipeline = image::open_pipeline_folder(path);
   expect_free(settings.out);
   const bool is_for_text = !settings.lora.empty() && (count_lora_layers(settings.lora, LoraPart::kTextEncoder) > 0 ||

@@ -45,9 +45,9 @@ at::Tensor read_samples_like(const fs::path& path, const std::string& name, cons
 /// Encoded samples: `sample` of a .safetensors file as `thaw sample` writes it, or arr_0 of an .npz.
 at::Tensor read_known(const fs::path& path, const Experiment& experiment, const std::vector<std::int64_t>& shape) {
   if (path.extension() == ".safetensors") return read_samples_like(path, "sample", shape);
-  if (path.extension() != ".npz")
-    throw ConfigError(concat("command line: init: ", path.string(), ": expected .npz or .safetensors."));
-  const at::Tensor raw = read_samples(path).raw;
+  const at::Tensor raw = path.extension() == ".npz"
+                             ? read_samples(path).raw
+                             : experiment.codec()->read(path, raw_shape_of(experiment, shape)).unsqueeze(0);
   if (experiment.codec()->encoded_shape(raw[0].sizes().vec()) != shape)
     throw DataError(
         concat(path.string(), ": samples are ", raw[0].sizes(), ", the model's ", at::IntArrayRef(shape), "."));

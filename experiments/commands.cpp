@@ -228,6 +228,7 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw estimate PIPELINE [size= steps= n= weights=]   memory and time before the run, from headers\n"
       "thaw sample PIPELINE prompt= [negative= guidance= size=WxH latents= image= mask= control= controlnet= lora=]\n"
       "thaw export PIPELINE out=FOLDER [weights= lora= lora_scale=]   as another folder that diffusers reads\n"
+      "thaw export RUN out=FOLDER [weights=]                           a trained network that diffusers has a class for\n"
       "thaw invert MODEL init=FILE sampler=ddim_inversion out=noise.safetensors\n"
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"

@@ -41,13 +41,16 @@ GivenPart placed(const at::Tensor& x, const at::Tensor& masks) {
   return part;
 }
 
+std::vector<std::int64_t> raw_shape_of(const Experiment& experiment, std::vector<std::int64_t> encoded_shape) {
+  encoded_shape.insert(encoded_shape.begin(), 1);
+  return experiment.codec()->decode(at::zeros(encoded_shape))[0].sizes().vec();
+}
+
 void give_file(const fs::path& path, const LoadedModel& loaded, SampleRequest& request) {
   const Experiment& experiment = *loaded.experiment;
   if (!experiment.task())
     throw ConfigError("command line: given: say which part of it, for example task=continuation task.first=5.");
-  std::vector<std::int64_t> shape = loaded.model.spec.shape;
-  shape.insert(shape.begin(), 1);
-  const std::vector<std::int64_t> raw_shape = experiment.codec()->decode(at::zeros(shape))[0].sizes().vec();
+  const std::vector<std::int64_t> raw_shape = raw_shape_of(experiment, loaded.model.spec.shape);
   at::Tensor raw =
       path.extension() == ".npz" ? read_samples(path).raw : experiment.codec()->read(path, raw_shape).unsqueeze(0);
   std::vector<std::int64_t> found = raw[0].sizes().vec();

@@ -15,8 +15,11 @@ void expect_can_be_given(const Experiment& experiment, const Model& model);
 /// be below K', and what x does not hold is not given. Row n is x's row n, its last one for all behind.
 GivenPart placed(const at::Tensor& x, const at::Tensor& masks);
 
-/// The task's part of a video, a folder of frames or an .npz, as many samples as the request has. Throws ConfigError
-/// without a task, DataError for samples of another size.
+/// Shape of a raw sample whose encoded one is this.
+std::vector<std::int64_t> raw_shape_of(const Experiment& experiment, std::vector<std::int64_t> encoded_shape);
+
+/// The task's part of a video, a sound, a folder of frames or an .npz, as many samples as the request has. Throws
+/// ConfigError without a task, DataError for samples of another size.
 void give_file(const std::filesystem::path& path, const LoadedModel& loaded, SampleRequest& request);
 
 }  // namespace thaw

@@ -38,6 +38,7 @@ class PictureWriter {
 
   void add(const std::string& group, const std::string& file, const std::string& caption, const at::Tensor& raw,
            std::int64_t columns) {
+    if (codec_.shows_states()) return add_shown(group, std::filesystem::path(file).stem(), caption, raw);
     write_file(folder_ / file, codec_.sheet_png(raw, columns));
     index_[group].push_back({{"file", file}, {"caption", caption}});
   }

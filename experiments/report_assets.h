@@ -57,6 +57,8 @@ nav { display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; font-size: .9rem; margi
 nav a { text-decoration: none; }
 nav a:hover { text-decoration: underline; text-underline-offset: .2em; }
 img, video { max-width: 100%; height: auto; display: block; border-radius: 2px; background: var(--wash); }
+canvas.cloud { display: block; width: 100%; border-radius: 2px; background: var(--wash); cursor: grab; touch-action: none; }
+.cloud-controls { font-size: .84rem; color: var(--soft); display: flex; flex-wrap: wrap; gap: .3rem 1.4rem; max-width: none; }
 .tiny { image-rendering: pixelated; }
 audio { width: 100%; min-width: 12rem; }
 [data-zoom] { cursor: zoom-in; }
@@ -114,6 +116,7 @@ button:hover { border-color: var(--soft); }
 .media { list-style: none; margin: 1.2rem 0 0; padding: 0; display: grid; gap: 1.1rem .9rem; }
 .media.tiles { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
 .media.tiles.prompted { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
+.media.clouds { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 .media.sounds { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 .media.wide-ones { gap: .3rem; }
 .media img, .media video { width: 100%; }
@@ -219,12 +222,13 @@ for (const stepper of all('[data-stepper]')) {
   const viewer = stepper.querySelector('.viewer'), stage = stepper.querySelector('.stage');
   const slider = stepper.querySelector('input'), caption = stepper.querySelector('output');
   const button = stepper.querySelector('button'), frames = all('.frames > li', stepper);
-  const medium = frame => frame.querySelector('img, audio, video');
+  const medium = frame => frame.querySelector('img, audio, video, canvas');
   let timer = 0;
   const show = index => {
     const shown = medium(frames[index]).cloneNode(true);
     if (frames[index].parentNode.classList.contains('wide-ones')) shown.classList.add('strip');
     stage.replaceChildren(shown);
+    if (shown.tagName === 'CANVAS') window.thawClouds.show(shown, medium(frames[index]));
     caption.textContent = frames[index].querySelector('figcaption').textContent;
     for (const frame of frames) frame.removeAttribute('aria-current');
     frames[index].setAttribute('aria-current', 'true');
@@ -317,7 +321,7 @@ async function selftest() {
     for (const value of [slider.min, slider.max]) {
       slider.value = value;
       slider.dispatchEvent(new Event('input'));
-      seen.add(stepper.querySelector('.stage').firstElementChild.src + stepper.querySelector('output').textContent);
+      seen.add((stepper.querySelector('.stage').firstElementChild.src || '') + stepper.querySelector('output').textContent);
     }
     return seen.size === 2;
   });
@@ -331,6 +335,8 @@ async function selftest() {
   });
   await Promise.allSettled([...document.images].map(image => image.decode()));
   const images = [...document.images];
+  const clouds = window.thawClouds;
+  result.clouds = clouds ? clouds.count : 0; result.cloudsTurned = clouds ? clouds.selftest() : 0;
   result.images = images.length;
   result.imagesDecoded = images.filter(image => image.complete && image.naturalWidth > 0).length;
   result.media = played.length; result.mediaPlayed = played.filter(Boolean).length;

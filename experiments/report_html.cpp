@@ -15,7 +15,7 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array<MediaType, 10> kMediaTypes{{
+constexpr std::array<MediaType, 11> kMediaTypes{{
     {".png", "image/png", "\x89PNG\r\n\x1a\n"sv, 0},
     {".jpg", "image/jpeg", "\xff\xd8\xff"sv, 0},
     {".jpeg", "image/jpeg", "\xff\xd8\xff"sv, 0},
@@ -25,6 +25,7 @@ constexpr std::array<MediaType, 10> kMediaTypes{{
     {".flac", "audio/flac", "fLaC"sv, 0},
     {".mp3", "audio/mpeg", ""sv, 0},
     {".mp4", "video/mp4", "ftyp"sv, 4},
+    {".ply", "model/ply", "ply\n"sv, 0},
     {".webm", "video/webm", "\x1a\x45\xdf\xa3"sv, 0},
 }};
 
@@ -53,6 +54,7 @@ std::string list_items(const std::vector<ReportMedium>& media, const std::string
 /// The CSS class of a list by what it holds.
 std::string list_kind(const std::vector<ReportMedium>& media) {
   if (!media.empty() && media.front().mime.starts_with("audio/")) return "sounds";
+  if (!media.empty() && media.front().mime.starts_with("model/")) return "clouds";
   if (!are_wide(media)) return !media.empty() && media.front().sample ? "tiles prompted" : "tiles";
   const bool are_short =
       std::all_of(media.begin(), media.end(), [](const ReportMedium& medium) { return medium.caption.size() <= 3; });
@@ -149,6 +151,9 @@ std::string media_element(const ReportMedium& medium, const std::string& alt, in
   if (medium.mime.starts_with("video/"))
     return concat("<video autoplay muted loop playsinline controls aria-label=\"", escape(alt), "\" ", source,
                   "></video>");
+  if (medium.mime.starts_with("model/"))
+    return concat("<canvas class=\"cloud\" role=\"img\" aria-label=\"", escape(alt), "\" data-ply=\"",
+                  encode_base64(bytes_of(medium.bytes)), "\"></canvas>");
   if (!medium.sound_bytes.empty()) {
     ReportMedium picture = medium, sound{medium.file, medium.caption, medium.sound_mime, medium.sound_bytes};
     picture.sound_bytes.clear();

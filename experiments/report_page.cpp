@@ -4,6 +4,7 @@
 #include "core/base/text.h"
 #include "experiments/report.h"
 #include "experiments/report_assets.h"
+#include "experiments/report_clouds.h"
 #include "experiments/report_html.h"
 #include "experiments/report_parts.h"
 
@@ -231,8 +232,8 @@ std::string render_report(const ReportData& data) {
   page += header(data);
   page += contents(body);
   page += body;
-  return page +
-         concat("</main>\n<dialog class=\"zoom\"></dialog>\n<script>", kReportScript, "</script>\n</body>\n</html>\n");
+  return page + concat("</main>\n<dialog class=\"zoom\"></dialog>\n<script>", kReportClouds, kReportScript,
+                       "</script>\n</body>\n</html>\n");
 }
 
 }  // namespace thaw

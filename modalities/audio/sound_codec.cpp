@@ -1,6 +1,9 @@
 #include "modalities/audio/sound_codec.h"
 
+#include <ATen/ATen.h>
+
 #include "modalities/audio/sound_files.h"
+#include "modalities/audio/sound_input.h"
 
 namespace thaw::audio {
 
@@ -16,6 +19,12 @@ std::vector<std::string> SoundCodec::write_shown(const at::Tensor& raw_NCT, std:
 void SoundCodec::write(const at::Tensor& raw_NCT, const std::filesystem::path& folder, const std::string& stem,
                        std::int64_t first) const {
   write_sounds(raw_NCT, rate_hz_, folder, stem, first);
+}
+
+at::Tensor SoundCodec::read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_CT) const {
+  SoundInput input(path);
+  const at::Tensor sound = input.read(0, raw_CT[1], {.rate_hz = rate_hz_, .channels = raw_CT[0]});
+  return at::constant_pad_nd(sound, {0, raw_CT[1] - sound.size(1)});
 }
 
 Option rate_option() {

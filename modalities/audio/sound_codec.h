@@ -13,7 +13,9 @@ class SoundCodec : public Codec {
                                        const std::filesystem::path& folder, const std::string& stem) const override;
   void write(const at::Tensor& raw_NCT, const std::filesystem::path& folder, const std::string& stem,
              std::int64_t first) const override;
-  std::int64_t rate_hz() const { return rate_hz_; }
+
+  /// A sound file's first samples at this codec's rate, [channels, T] of raw_shape; behind a shorter one is silence.
+  at::Tensor read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_shape) const override;
 
  private:
   std::int64_t rate_hz_;

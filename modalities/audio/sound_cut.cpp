@@ -63,10 +63,8 @@ at::Tensor of_length(const at::Tensor& sound_CT, const SoundCut& cut, const std:
     case Short::kRefuse:
       break;
   }
-  const auto seconds = [&](std::int64_t samples) {
-    return format_short(static_cast<double>(samples) / static_cast<double>(cut.form.rate_hz));
-  };
-  throw DataError(concat(where, ": too short: ", seconds(length), " s, and ", seconds(cut.samples), " are needed"));
+  throw DataError(concat(where, ": too short: ", length, " samples at ", cut.form.rate_hz, " Hz, and ", cut.samples,
+                         " are needed"));
 }
 
 at::Tensor shifted(const at::Tensor& sound_CT, std::int64_t by) {
@@ -106,59 +104,73 @@ Stretch stretch_of(SoundInput& input, const SoundPart& part, const SoundForm& fo
         std::min<std::int64_t>(stretch.count, std::max<std::int64_t>(1, std::llround(part.duration_s * rate)));
   if (stretch.count <= 0)
     throw DataError(concat(where, ": cannot read from ", format_short(part.start_s), " s on: the sound ends after ",
-                           format_short(static_cast<double>(length) / rate), " s"));
+                           length, " samples at ", form.rate_hz, " Hz"));
   return stretch;
 }
 
 }  // namespace
 
-const std::vector<Option>& sound_cut_options() {
+const std::vector<Option>& sound_place_options() {
   static const std::vector<Option> options{
-      {"rate", std::int64_t{16000}, "samples a second; files of other rates are resampled", 1000, 384000},
-      {"seconds", 1.0, "of an example", 1e-3, 3600},
-      {"samples", std::int64_t{0}, "of an example, a channel, in place of seconds; 0: by seconds", 0, 1e9},
-      {"channels", std::int64_t{1}, "1: the mean of all", 1, 64},
-      {"resample", std::string("good"), "quality of the filter between rates", 0, 0, {"fast", "good", "best"}},
       {"crop",
        std::string("random"),
-       "where an example lies within a longer sound",
+       "where an example lies within what is longer",
        0,
        0,
        {"random", "middle", "start"}},
       {"short",
        std::string("pad"),
-       "shorter sounds: silence behind, to both sides, again from the start; refuse: bad, see on_bad",
+       "what is shorter: silence behind, to both sides, again from the start; refuse: bad, see on_bad",
        0,
        0,
        {"pad", "center", "loop", "refuse"}},
-      {"silence", std::string("keep"), "at the ends of a sound", 0, 0, {"keep", "trim"}},
-      {"silence_below", -40.0, "decibels below its peak that count as silence", -120, -1},
-      {"redraw_below", 0.0, "a random part with less than these decibels of full scale (RMS) is drawn again; 0: never",
-       -120, 0},
-      {"normalise", std::string("none"), "of each example, after it was cut", 0, 0, {"none", "peak", "rms", "lufs"}},
-      {"level", 0.0, "it is brought to, decibels of full scale or LUFS; 0: peak 0, rms -20, lufs -23", -80, 0},
-      {"gain", 0.0, "decibels up or down at random, within full scale", 0, 40},
-      {"shift", 0.0, "seconds earlier or later at random, silence moves in", 0, 3600},
-      {"polarity", false, "turned at random"},
-      {"pitch", 0.0, "semitones up or down at random, by playing it faster or slower", 0, 24},
       {"seed", std::int64_t{0}, "of what is random", 0, 1e15}};
   return options;
 }
 
-SoundCut sound_cut_from(const Settings& settings, bool is_test) {
+const std::vector<Option>& sound_cut_options() {
+  static const std::vector<Option> options = [] {
+    std::vector<Option> all{
+        {"rate", std::int64_t{16000}, "samples a second; files of other rates are resampled", 1000, 384000},
+        {"seconds", 1.0, "of an example", 1e-3, 3600},
+        {"samples", std::int64_t{0}, "of an example, a channel, in place of seconds; 0: by seconds", 0, 1e9},
+        {"channels", std::int64_t{1}, "1: the mean of all", 1, 64},
+        {"resample", std::string("good"), "quality of the filter between rates", 0, 0, {"fast", "good", "best"}},
+        {"silence", std::string("keep"), "at the ends of a sound", 0, 0, {"keep", "trim"}},
+        {"silence_below", -40.0, "decibels below its peak that count as silence", -120, -1},
+        {"redraw_below", 0.0, "RMS in decibels below which a random part is drawn again; 0: never", -120, 0},
+        {"normalise", std::string("none"), "of each example, after it was cut", 0, 0, {"none", "peak", "rms", "lufs"}},
+        {"level", 0.0, "it is brought to, decibels of full scale or LUFS; 0: peak 0, rms -20, lufs -23", -80, 0},
+        {"gain", 0.0, "decibels up or down at random, within full scale", 0, 40},
+        {"shift", 0.0, "seconds earlier or later at random, silence moves in", 0, 3600},
+        {"polarity", false, "turned at random"},
+        {"pitch", 0.0, "semitones up or down at random, by playing it faster or slower", 0, 24}};
+    all.insert(all.end(), sound_place_options().begin(), sound_place_options().end());
+    return all;
+  }();
+  return options;
+}
+
+SoundCut sound_place_from(const Settings& settings, bool is_test) {
   SoundCut cut;
-  cut.form = {settings.integer("rate"), settings.integer("channels"), settings.text("resample")};
-  cut.samples = settings.integer("samples");
-  if (cut.samples == 0)
-    cut.samples =
-        std::max<std::int64_t>(1, std::llround(settings.number("seconds") * static_cast<double>(cut.form.rate_hz)));
-  const std::string &crop = settings.text("crop"), &if_short = settings.text("short"),
-                    &how = settings.text("normalise");
+  const std::string &crop = settings.text("crop"), &if_short = settings.text("short");
   cut.place = crop == "start" ? Place::kStart : crop == "middle" || is_test ? Place::kMiddle : Place::kRandom;
   cut.if_short = if_short == "pad"      ? Short::kPad
                  : if_short == "center" ? Short::kCenter
                  : if_short == "loop"   ? Short::kLoop
                                         : Short::kRefuse;
+  cut.seed = static_cast<std::uint64_t>(settings.integer("seed"));
+  return cut;
+}
+
+SoundCut sound_cut_from(const Settings& settings, bool is_test) {
+  SoundCut cut = sound_place_from(settings, is_test);
+  cut.form = {settings.integer("rate"), settings.integer("channels"), settings.text("resample")};
+  cut.samples = settings.integer("samples");
+  if (cut.samples == 0)
+    cut.samples =
+        std::max<std::int64_t>(1, std::llround(settings.number("seconds") * static_cast<double>(cut.form.rate_hz)));
+  const std::string& how = settings.text("normalise");
   cut.is_trimmed = settings.text("silence") == "trim";
   cut.silence_db = settings.number("silence_below");
   cut.redraw_below_db = settings.number("redraw_below");
@@ -169,7 +181,6 @@ SoundCut sound_cut_from(const Settings& settings, bool is_test) {
   if (cut.normalise == Normalise::kLufs && !has_media())
     settings.fail("normalise", "lufs needs libebur128, which this build is without; use peak or rms.");
   cut.level = settings.number("level") == 0.0 ? own_level(cut.normalise) : settings.number("level");
-  cut.seed = static_cast<std::uint64_t>(settings.integer("seed"));
   if (is_test) return cut;
   cut.gain_db = settings.number("gain");
   cut.shift_s = settings.number("shift");
@@ -219,7 +230,8 @@ at::Tensor whole_at(const fs::path& path, SoundInput& input, const SoundPart& pa
                     const SoundForm& form) {
   const std::string where = path.string();
   const Stretch stretch = stretch_of(input, part, form, where);
-  const double duration_s = static_cast<double>(stretch.count) / static_cast<double>(form.rate_hz);
+  const double duration_s =
+      static_cast<double>(stretch.count) / static_cast<double>(std::max<std::int64_t>(1, form.rate_hz));
   if (cut.is_trimmed && duration_s > kMostTrimmed_s)
     throw DataError(concat(where, ": ", format_short(duration_s),
                            " s are too long for silence: trim, which reads all; ", kMostTrimmed_s, " s are taken"));

@@ -14,8 +14,10 @@
 
 namespace thaw::audio {
 
-/// rate, seconds, samples, channels, resample, crop, short, silence, redraw_below, normalise, level, gain, shift,
-/// polarity, pitch, seed.
+/// Where an example lies in its file: crop, short, seed.
+const std::vector<Option>& sound_place_options();
+/// Those, and what else becomes of it: rate, seconds, samples, channels, resample, silence, redraw_below, normalise,
+/// level, gain, shift, polarity, pitch.
 const std::vector<Option>& sound_cut_options();
 
 enum class Place { kStart, kMiddle, kRandom };
@@ -37,6 +39,8 @@ struct SoundCut {
 };
 /// `is_test`: nothing is random, and what would be cut at random is cut from the middle.
 SoundCut sound_cut_from(const Settings& settings, bool is_test);
+/// By sound_place_options alone.
+SoundCut sound_place_from(const Settings& settings, bool is_test);
 
 /// Random numbers of one example in one epoch, a function of (seed, index, epoch). Shares in [0, 1).
 struct CutDraws {

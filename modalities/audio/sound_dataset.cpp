@@ -75,7 +75,7 @@ class Rates {
  public:
   explicit Rates(std::int64_t wanted) : wanted_(wanted) {}
   void note(std::int64_t rate, const fs::path& path) const {
-    if (rate == wanted_) return;
+    if (rate == wanted_ || rate == 0) return;
     const std::lock_guard lock(mutex_);
     if (told_.insert(rate).second)
       std::fprintf(stderr, "dataset: sounds of %lld Hz are resampled to %lld Hz; the first: %s\n",
@@ -91,11 +91,11 @@ class Rates {
 class SoundDataset : public Dataset {
  public:
   SoundDataset(std::vector<SoundItem> items, std::map<std::string, std::int64_t> classes, SoundSet set,
-               const Settings& settings)
+               const SoundCut& cut, const Settings& settings)
       : classes_(std::move(classes)),
         caption_bytes_(set.caption_bytes),
         more_files_(std::move(set.files)),
-        cut_(sound_cut_from(settings, settings.text("split") == "test" || settings.text("split") == "validation")),
+        cut_(cut),
         bad_(settings, "sounds"),
         rates_(cut_.form.rate_hz),
         items_(kept_of(std::move(items))),
@@ -103,6 +103,11 @@ class SoundDataset : public Dataset {
 
   std::int64_t size() const override { return static_cast<std::int64_t>(items_.size()); }
   std::int64_t num_classes() const override { return static_cast<std::int64_t>(classes_.size()); }
+  std::vector<std::string> class_names() const override {
+    std::vector<std::string> names;  // the map's order is that of the labels
+    for (const auto& [name, label] : classes_) names.push_back(name);
+    return names;
+  }
   std::vector<std::string> problems() const override { return bad_.found(); }
   Example get(std::int64_t index) const override { return get_in_epoch(index, 0); }
 
@@ -189,10 +194,14 @@ class SoundDataset : public Dataset {
   Kept kept_;
 };
 
+bool is_measured_against(const Settings& settings) {
+  return settings.text("split") == "test" || settings.text("split") == "validation";
+}
+
 std::string group_of(const SoundItem& item, const std::string& by, const std::string& separator) {
   if (by == "name") return item.key;
   if (by == "folder") return fs::path(item.key).parent_path().generic_string();
-  return prefix_of(item.path, separator);
+  return item.speaker.empty() ? prefix_of(item.path, separator) : item.speaker;
 }
 
 std::vector<SoundItem> in_split(std::vector<SoundItem> all, const Settings& settings) {
@@ -241,7 +250,7 @@ const std::vector<Option>& sound_set_options() {
   return options;
 }
 
-void add_sounds(const fs::path& folder, int depth, std::vector<fs::path>& to) {
+void add_files(const fs::path& folder, int depth, bool (*is_taken)(const fs::path&), std::vector<fs::path>& to) {
   if (depth > kMostDepth) throw DataError(concat(folder.string(), ": folders more than ", kMostDepth, " deep."));
   std::vector<fs::path> entries;
   for (const auto& entry : fs::directory_iterator(folder))
@@ -249,8 +258,8 @@ void add_sounds(const fs::path& folder, int depth, std::vector<fs::path>& to) {
   std::sort(entries.begin(), entries.end());
   for (const fs::path& entry : entries) {
     if (fs::is_directory(entry))
-      add_sounds(entry, depth + 1, to);
-    else if (has_sound_suffix(entry))
+      add_files(entry, depth + 1, is_taken, to);
+    else if (is_taken(entry))
       to.push_back(entry);
   }
 }
@@ -262,14 +271,22 @@ std::string prefix_of(const fs::path& path, const std::string& separator) {
   return separator.empty() ? stem : stem.substr(0, stem.find(separator));
 }
 
-std::vector<fs::path> sounds_in(const fs::path& folder) {
+std::vector<fs::path> files_in(const fs::path& folder, bool (*is_taken)(const fs::path&)) {
   if (!fs::is_directory(folder)) throw DataError(concat(folder.string(), ": is not a folder."));
-  std::vector<fs::path> sounds;
-  add_sounds(folder, 0, sounds);
-  return sounds;
+  std::vector<fs::path> files;
+  add_files(folder, 0, is_taken, files);
+  return files;
 }
 
 DatasetPtr make_sound_dataset(SoundSet set, const Settings& settings) {
+  return make_sound_dataset(std::move(set), settings, sound_cut_from(settings, is_measured_against(settings)));
+}
+
+SoundCut place_from(const Settings& settings) {
+  return sound_place_from(settings, is_measured_against(settings));
+}
+
+DatasetPtr make_sound_dataset(SoundSet set, const Settings& settings, const SoundCut& cut) {
   std::map<std::string, std::int64_t> classes;
   if (set.has_labels) {
     for (const SoundItem& item : set.items) classes.emplace(item.label, 0);
@@ -279,18 +296,30 @@ DatasetPtr make_sound_dataset(SoundSet set, const Settings& settings) {
   std::vector<SoundItem> items = in_split(std::move(set.items), settings);
   take_range(items, settings);
   const bool has_none = items.empty();
-  auto dataset = std::make_shared<SoundDataset>(std::move(items), std::move(classes), std::move(set), settings);
+  auto dataset = std::make_shared<SoundDataset>(std::move(items), std::move(classes), std::move(set), cut, settings);
   if ((has_none || dataset->size() == 0) && settings.text("split") == "train")
     settings.fail("path", concat(settings.text("path"), " holds no sounds of the split train that can be read."));
   return dataset;
 }
 
-std::vector<Option> with_sound_options(std::vector<Option> own) {
-  for (const std::vector<Option>* more : {&sound_set_options(), &sound_cut_options(), &bad_data_options()})
+namespace {
+
+std::vector<Option> with_options(std::vector<Option> own, const std::vector<Option>& of_cut) {
+  for (const std::vector<Option>* more : {&sound_set_options(), &of_cut, &bad_data_options()})
     own.insert(own.end(), more->begin(), more->end());
   own.push_back({"keep_mb", std::int64_t{512}, "of small sounds kept in memory once they were read, in MiB", 0, 1e6});
   own.back().is_hashed = false;
   return own;
+}
+
+}  // namespace
+
+std::vector<Option> with_sound_options(std::vector<Option> own) {
+  return with_options(std::move(own), sound_cut_options());
+}
+
+std::vector<Option> with_part_options(std::vector<Option> own) {
+  return with_options(std::move(own), sound_place_options());
 }
 
 }  // namespace thaw::audio

@@ -18,25 +18,27 @@ struct SoundForm {
 /// True where rates can be changed and other files than WAV be read.
 bool has_media();
 
-/// One file open for reading. Throws DataError "path: cannot ..." naming the cause; without media also for what is no
-/// WAV and for another rate than the one wanted.
+/// One file open for reading. Latents (.npy, .safetensors) are sounds without a rate: they are read as they are,
+/// whatever rate is wanted, and 0 channels are those they have. Throws DataError "path: cannot ..." naming the cause;
+/// without media also for what is no WAV and for another rate than the one wanted.
 class SoundInput {
  public:
+  struct Source;
   explicit SoundInput(const std::filesystem::path& path);
   ~SoundInput();
   SoundInput(SoundInput&&) noexcept;
 
-  std::int64_t rate_hz() const;
+  std::int64_t rate_hz() const;  // 0: it has none
   /// Of a channel, at the wanted rate.
   std::int64_t num_samples(const SoundForm& form);
   /// float32 [channels, at most `count`], from `first` on, both counted at the wanted rate.
   at::Tensor read(std::int64_t first, std::int64_t count, const SoundForm& form);
 
  private:
-  struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Source> source_;
 };
 
+bool has_latent_suffix(const std::filesystem::path& path);
 /// Suffixes of sounds that this build reads, and of videos, whose sound it reads.
 bool has_sound_suffix(const std::filesystem::path& path);
 

@@ -58,7 +58,8 @@ class SoundReader {
   std::int64_t num_samples(int rate = 0);
   /// Samples first ... first + count - 1 at the wanted rate, fewer where the sound ends before. The same numbers as in
   /// the whole sound resampled, to rounding: reading begins early enough for the filter, at a moment that both rates
-  /// share. Containers that keep milliseconds (Matroska) are exact to those.
+  /// share. Decoded are those alone, by libav a quarter of a second before them, of an OGG or MP3 of up to 30 s all
+  /// before them. Containers that keep milliseconds (Matroska) are exact to those.
   Sound read(std::int64_t first, std::int64_t count, const SoundShape& shape = {});
   /// Samples a channel that were decoded so far: what reading has cost.
   std::int64_t num_decoded() const;

@@ -5,4 +5,13 @@
 #include "core/dataset.h"
 #include "core/metrics/metric.h"
 
-namespace thaw::points {}  // namespace thaw::points
+namespace thaw::points {
+
+void register_codec(CodecRegistry& registry);
+void register_parametric_shapes(DatasetRegistry& registry);
+void register_mesh_folder(DatasetRegistry& registry);
+void register_shapenet_points(DatasetRegistry& registry);
+void register_point_set(DatasetRegistry& registry);
+void register_cloud_metrics(MetricRegistry& registry);
+
+}  // namespace thaw::points

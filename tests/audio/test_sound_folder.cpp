@@ -88,7 +88,7 @@ CATCH_TEST_CASE("the crop lies where it is asked for, and shorter sounds become 
   CATCH_CHECK(numbers_of("samples: 20, short: loop") ==
               Numbers{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2});
   CATCH_CHECK(refusal([&] { numbers_of("samples: 12, short: refuse"); }) ==
-              (scratch / "x/a.wav").string() + ": too short: 0.009 s, and 0.012 are needed");
+              (scratch / "x/a.wav").string() + ": too short: 9 samples at 1000 Hz, and 12 are needed");
 }
 
 CATCH_TEST_CASE("random crops are functions of seed, index and epoch, and reach all there is", "[audio][sounds]") {

@@ -1,6 +1,7 @@
 """Compares `thaw forward` with diffusers on random small networks of sounds, or writes their golden files.
 
 Run:  python tests/peers/published_sounds.py --thaw build/release/thaw --work FOLDER [--only NAME]
+      python tests/peers/published_sounds.py --thaw build/release/thaw --work FOLDER --exported OUT_OF_THAW_EXPORT
       python tests/peers/published_sounds.py --golden
 Needs torch, numpy, safetensors and diffusers 0.42.1; CPU, two minutes.
 
@@ -226,6 +227,22 @@ def check(thaw, work, only):
     return 1 if failed else 0
 
 
+def check_exported(thaw, folder, work):
+    """A network that `thaw export` wrote: the peer loads it whole and gives what Thaw gives."""
+    network, loading = diffusers.AutoencoderOobleck.from_pretrained(folder, output_loading_info=True)
+    left = {key: value for key, value in loading.items() if value}
+    length = 8 * network.hop_length
+    arguments = {"sample": torch.randn(2, network.config.audio_channels, length,
+                                       generator=torch.Generator().manual_seed(1))}
+    work.mkdir(parents=True, exist_ok=True)
+    save_file(arguments, work / "in.st")
+    subprocess.run([thaw, "forward", folder, "--in", work / "in.st", "--out", work / "out.st"], check=True,
+                   capture_output=True)
+    value = gap(load_file(work / "out.st"), call(AUTOENCODER, network.eval(), arguments))
+    print(f"{folder}: {sum(p.numel() for p in network.parameters())} weights, {value:.2e}, left over: {left or 'none'}")
+    return 1 if left or not value <= TOLERANCE else 0
+
+
 def write_golden():
     for seed, (name, kind, config, length, extra) in enumerate(GOLDEN):
         folder = HERE.parents[1] / "golden" / name
@@ -255,6 +272,7 @@ def main():
     parser.add_argument("--thaw", default="build/release/thaw")
     parser.add_argument("--work", type=pathlib.Path)
     parser.add_argument("--only")
+    parser.add_argument("--exported", type=pathlib.Path)
     parser.add_argument("--golden", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -263,6 +281,8 @@ def main():
         return 0
     if options.work is None:
         parser.error("--work FOLDER is needed without --golden")
+    if options.exported:
+        return check_exported(options.thaw, options.exported, options.work)
     return check(options.thaw, options.work, options.only)
 
 

@@ -1,9 +1,12 @@
 // The page in a real browser: it checks itself where its address ends in #selftest and leaves the counts on <body>.
 
+#include <bit>
+#include <cmath>
 #include <csignal>
 #include <iostream>
 
 #include "core/base/files.h"
+#include "core/io/bytes.h"
 #include "experiments/report.h"
 #include "tests/catch.h"
 #include "tests/report/browser.h"
@@ -122,6 +125,65 @@ CATCH_TEST_CASE("in a browser clips play by themselves, real ones beside those g
   CATCH_CHECK(seen.console.empty());
 }
 #endif
+
+namespace {
+
+// Two clouds in one file: a bar along x and a ring, of which the second is turned by `turn` about x.
+std::string ply_of_two(double turn) {
+  std::string ply =
+      "ply\nformat binary_little_endian 1.0\nelement vertex 400\nproperty float x\nproperty float y\nproperty float z\n"
+      "property int object\nend_header\n";
+  for (int i = 0; i < 400; ++i) {
+    const double u = i % 200 / 200.0 * 6.283185307;
+    const float x = static_cast<float>(i < 200 ? u - 3.1 : std::cos(u));
+    const float y = static_cast<float>(i < 200 ? 0.0 : std::sin(u) * std::cos(turn));
+    const float z = static_cast<float>(i < 200 ? 0.0 : std::sin(u) * std::sin(turn));
+    for (const float value : {x, y, z}) append_le(ply, std::bit_cast<std::uint32_t>(value));
+    append_le(ply, std::uint32_t{i < 200 ? 0u : 1u});
+  }
+  return ply;
+}
+
+}  // namespace
+
+CATCH_TEST_CASE("in a browser clouds of points turn, also along the steps of a sampler", "[report][browser]") {
+  if (!has_browser()) return;
+  const RunFolder run;
+  run.put("pictures/real.ply", ply_of_two(0.0));
+  for (int step = 0; step < 3; ++step) run.put(concat("pictures/step_", step, ".ply"), ply_of_two(0.5 * step));
+  run.put("pictures/index.json", R"({"samples": [{"file": "real.ply", "caption": "a chair"}],
+      "reverse": [{"file": "step_0.ply", "caption": "step 1"}, {"file": "step_1.ply", "caption": "step 2"},
+                  {"file": "step_2.ply", "caption": "step 3"}]})");
+  write_report(run.path());
+  const Visit seen = visit(run);
+  CATCH_CAPTURE(seen.counts.dump(), seen.console);
+  CATCH_REQUIRE(seen.count("selftest") == "done");
+  CATCH_CHECK(seen.count("clouds") == "4");
+  CATCH_CHECK(seen.count("cloudsTurned") == "4");
+  CATCH_CHECK(seen.count("sliders") == "1");
+  CATCH_CHECK(seen.count("slidersMoved") == "1");
+  CATCH_CHECK(seen.count("errors") == "0");
+  // Drawing without a graphics card, and copying from it, is warned of.
+  CATCH_CHECK(seen.console.find(R"("level":"error")") == std::string::npos);
+  // What the mouse does: a drag over one cloud turns all, and the canvas holds points and not one colour alone.
+  test::Browser browser(run.path() / "profile2");
+  browser.visit(concat("file://", run.path().string(), "/report.html"), "window.thawClouds.count === 4");
+  CATCH_CHECK(browser.evaluate(R"js((() => {
+    const canvas = document.querySelector('canvas.cloud'), box = canvas.getBoundingClientRect();
+    const point = (kind, x) => canvas.dispatchEvent(new PointerEvent(kind, {clientX: box.left + x, clientY: box.top + 20, pointerId: 1}));
+    canvas.setPointerCapture = () => {};
+    window.scrollTo(0, box.top);
+    window.thawClouds.draw();
+    const before = canvas.toDataURL();
+    point('pointerdown', 10); point('pointermove', 110); point('pointerup', 110);
+    window.thawClouds.draw();
+    const after = canvas.toDataURL();
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    let inked = 0;
+    for (let i = 3; i < pixels.length; i += 4) inked += pixels[i] > 0;
+    return before !== after && inked > 200 && inked < pixels.length / 8;
+  })())js") == true);
+}
 
 CATCH_TEST_CASE("the page's own check sees a picture that does not decode and a script that fails",
                 "[report][browser]") {

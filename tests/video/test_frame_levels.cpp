@@ -75,7 +75,7 @@ CATCH_TEST_CASE("a network that takes a given part looks at it and at where it i
 
 CATCH_TEST_CASE("tasks of clips say which frames are given", "[video][given]") {
   TaskRegistry registry("task");
-  video::register_tasks(registry);
+  register_tasks(registry);
   const auto frames_given = [&](const std::string& name, const std::string& options) {
     const TaskPtr task = registry.create(Config::parse(options, "t"), name);
     return task->mask({1, 5, 8, 8}, {1, Purpose::kTrainCondition, 0, 0, 0}).flatten();

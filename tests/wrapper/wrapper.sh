@@ -304,5 +304,21 @@ rm -rf "$place/links"
 thaw data clips
 claim "a second call fetches nothing" eval '[ $status = 0 ] && [ "$out" = "$place/cache/thaw/clips" ] && [ -z "$err" ]'
 
+fresh
+mkdir "$place/tree/data"
+echo 'echo made >"$1/a.wav"' >"$place/tree/data/spoken_digits.sh"
+with="ABSENT=sox" thaw data spoken-digits
+claim "data that is made installs what it lacks to make it, and stdout is the folder" \
+  eval '[ $status = 0 ] && called "install .*--no-install-recommends sox" && [ "$out" = "$place/cache/thaw/spoken_digits" ] && [ "$(cat "$out/a.wav")" = made ]'
+thaw data spoken-digits
+claim "and is made once" eval '[ $status = 0 ] && [ "$out" = "$place/cache/thaw/spoken_digits" ] && [ -z "$err" ]'
+
+fresh
+mkdir "$place/tree/data"
+echo 'echo half >"$1/a.wav"; exit 1' >"$place/tree/data/drums_full.sh"
+thaw data drums-full
+claim "data that could not be made is not there" \
+  eval '[ $status = 5 ] && says "could not be made" && [ ! -e "$place/cache/thaw/drums_full" ]'
+
 echo "$count claims"
 exit $failed
