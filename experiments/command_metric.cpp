@@ -29,22 +29,24 @@ std::string lacking(const EntryInfo& metric, const SampleSet& own, const std::st
   return "";
 }
 
-// The codec of pictures or clips of 8 bits, by what takes such samples.
+// The codec of pictures or clips of 8 bits, or of sounds, by what takes such samples.
 CodecPtr codec_of(const Catalog& catalog, const SampleSet& set, const std::string& path) {
   std::string reasons;
-  for (const char* name : {"unit_range", "clip"}) {
+  const bool is_float = set.raw.is_floating_point();
+  for (const char* name : {"unit_range", "clip", "waveform"}) {
     Config config = Config::empty();
     config.set("codec", name);
     CodecPtr codec = catalog.codecs.create(config.section("codec"), "", CodecParts{});
     try {
       codec->encoded_shape(set.raw[0].sizes().vec());
-      if (set.raw.scalar_type() == at::kByte) return codec;
+      if (is_float == (std::string_view(name) == "waveform") && (is_float || set.raw.scalar_type() == at::kByte))
+        return codec;
     } catch (const DataError& error) {
       reasons += concat(" ", error.what());
     }
   }
   throw DataError(concat(path, ": ", set.raw.scalar_type(), " ", set.raw.sizes(),
-                         ": neither pictures nor clips of 8 bits.", reasons));
+                         ": neither pictures or clips of 8 bits nor sounds.", reasons));
 }
 
 MetricParts parts_of(const Catalog& catalog, const SampleSet& own, const std::string& path, std::uint64_t seed) {

@@ -25,6 +25,7 @@
 #include "experiments/command_metric.h"
 #include "experiments/command_nll.h"
 #include "experiments/command_pipeline.h"
+#include "experiments/command_roundtrip.h"
 #include "experiments/command_sample.h"
 #include "experiments/command_study.h"
 #include "experiments/command_text.h"
@@ -235,6 +236,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw metric NAME A B [features= judge= n= seed= ...] [--json]   of two sets: runs, .npz, folders of videos\n"
       "thaw nll MODEL [DATA.npz] [split= n= steps= trace= probes= bound_steps= bound_draws= conditional=] [--json]\n"
       "                                        bits a dimension, by the flow and by the variational bound\n"
+      "thaw roundtrip CONFIG [n= a.b=v ...] [--json]   what the codec loses, and the spread of what a network would "
+      "see\n"
       "thaw report RUN                         the page again\n"
       "thaw pack RUN out=FOLDER                a model directory with half-precision weights\n"
       "thaw forward MODEL --in A.safetensors --out B.safetensors [lora=FILE lora_scale=]\n"
@@ -332,6 +335,7 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"metric", command_metric},
       {"nll", command_nll},
       {"report", command_report},
+      {"roundtrip", command_roundtrip},
       {"pack", command_pack},
       {"forward", command_forward},
       {"tokenize", command_tokenize},

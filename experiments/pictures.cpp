@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 
@@ -19,6 +20,7 @@ constexpr std::int64_t kShown = 10;
 constexpr int kForwardFrames = 9;
 constexpr std::int64_t kSheetColumns = 12;
 constexpr std::int64_t kWithCaption = 24;
+constexpr std::size_t kNearestShown = 6;
 constexpr std::int64_t kShownColumns = 6;  // two sheets stand side by side
 
 std::string numbered(const std::string& stem, std::size_t i) {
@@ -28,6 +30,11 @@ std::string numbered(const std::string& stem, std::size_t i) {
 class PictureWriter {
  public:
   PictureWriter(const Codec& codec, std::filesystem::path folder) : codec_(codec), folder_(std::move(folder)) {}
+  /// Goes on from what stands there, without these groups.
+  void resume_without(const std::vector<std::string>& groups) {
+    index_ = nlohmann::json::parse(read_file(folder_ / "index.json"));
+    for (const std::string& group : groups) index_.erase(group);
+  }
 
   void add(const std::string& group, const std::string& file, const std::string& caption, const at::Tensor& raw,
            std::int64_t columns) {
@@ -37,8 +44,16 @@ class PictureWriter {
   }
   /// As the codec shows samples.
   void add_shown(const std::string& group, const std::string& stem, const std::string& caption, const at::Tensor& raw) {
-    for (const std::string& file : codec_.write_shown(raw, kShownColumns, folder_, stem))
-      index_[group].push_back({{"file", file}, {"caption", caption}});
+    std::string before;
+    for (const std::string& file : codec_.write_shown(raw, kShownColumns, folder_, stem)) {
+      const std::filesystem::path path(file);
+      // A picture and the sound of the same name are one thing to see and hear.
+      if (path.extension() == ".wav" && before == path.stem().string() + ".png")
+        index_[group].back()["sound"] = file;
+      else
+        index_[group].push_back({{"file", file}, {"caption", caption}});
+      before = file;
+    }
   }
   /// One sample with what it was asked for; its number tells the report which verdict is its own.
   void add_sample(std::size_t number, const std::string& asked, const at::Tensor& raw) {
@@ -154,6 +169,26 @@ void write_pictures(const Experiment& experiment, const Model& model, const Samp
   if (classes == 0 && captions.empty())
     pictures.add_shown("samples", "samples", "samples", raw.narrow(0, 0, std::min<std::int64_t>(raw.size(0), 120)));
   if (captions.empty()) add_real(experiment, shown, pictures);
+  pictures.finish();
+}
+
+void write_nearest(const Experiment& experiment, const Samples& samples, const nlohmann::json& measured,
+                   const std::filesystem::path& folder) {
+  const auto distances = measured.at("per_sample").at("nearest_training").get<std::vector<double>>();
+  const auto indices = measured.at("per_sample").at("nearest_training_index").get<std::vector<std::int64_t>>();
+  std::vector<std::size_t> order(distances.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return distances[i]; });
+  if (order.size() > kNearestShown) order.resize(kNearestShown);
+  PictureWriter pictures(*experiment.codec(), folder);
+  pictures.resume_without({"nearest_samples", "nearest_training"});
+  for (const std::size_t i : order) {
+    const std::string caption = concat("sample ", i, ", distance ", format_short(distances[i], 3));
+    const at::Tensor training = experiment.dataset()->get(indices[i]).data;
+    pictures.add_shown("nearest_samples", concat("nearest_", i, "_sample"), caption,
+                       samples.raw.narrow(0, static_cast<std::int64_t>(i), 1));
+    pictures.add_shown("nearest_training", concat("nearest_", i, "_training"), caption, training.unsqueeze(0));
+  }
   pictures.finish();
 }
 

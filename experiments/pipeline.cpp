@@ -280,6 +280,8 @@ class Pipeline {
       if (value.is_number())
         std::printf("          %-22s %s\n", name.c_str(), format_short(value.get<double>()).c_str());
     merge_metrics(measured);
+    if (measured.contains("per_sample") && measured["per_sample"].contains("nearest_training_index"))
+      write_nearest(experiment_, samples, measured, folder_ / "pictures");
   }
 
   // What stands beside the figures that there are: of some, these samples gave none.

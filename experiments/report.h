@@ -15,8 +15,9 @@ struct ReportMedium {
   std::string caption;
   std::string mime;  // "image/png"
   std::string bytes;
-  int width = 0, height = 0;       // pixels, of a PNG; else 0
-  std::optional<double> sample{};  // number of the sample it shows alone
+  int width = 0, height = 0;                // pixels, of a PNG; else 0
+  std::string sound_mime{}, sound_bytes{};  // of what a picture sounds like; empty: nothing
+  std::optional<double> sample{};           // number of the sample it shows alone
   /// What it misses of its caption, where that was judged: nothing when it is obeyed.
   std::optional<std::vector<std::string>> missed{};
 };
@@ -82,6 +83,13 @@ struct ReportAlong {
   std::vector<std::pair<std::string, std::vector<double>>> series{};  // "samples", "ceiling"
 };
 
+/// How often a number lies where, in several sets: shares in bins of one width from `low` to `high`.
+struct ReportDistribution {
+  std::string figure, axis;
+  double low = 0, high = 1;
+  std::vector<std::pair<std::string, std::vector<double>>> series{};  // "samples", "held out"
+};
+
 struct ReportData {
   std::string title;
   std::string config_text{};
@@ -97,6 +105,9 @@ struct ReportData {
   ReportComparison comparison{};
   ReportPrompts prompts{};
   std::vector<ReportAlong> along{};
+  std::vector<ReportDistribution> distributions{};
+  std::vector<ReportMedium> nearest_samples{}, nearest_training{};  // of equal captions
+  std::string memorisation{};                                       // what was found of copies
 };
 
 /// Reads what stands in a run folder: config.resolved.yaml, environment.json, metrics.jsonl, metrics.json and

@@ -120,6 +120,9 @@ button:hover { border-color: var(--soft); }
 .media.sounds { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 .media.wide-ones { gap: .3rem; }
 .media img, .media video { width: 100%; }
+.group { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(13rem, 100%), 1fr)); gap: .5rem; }
+.sounding audio { display: block; min-width: 0; height: 1.9rem; margin-top: .15rem; }
+.sounding img { width: 100%; cursor: pointer; }
 .media.couples li { display: grid; grid-template-columns: 1fr 1fr; gap: .9rem; }
 .wide-ones:not(.frames) figure { display: grid; grid-template-columns: 8rem 1fr; align-items: center; }
 .wide-ones.short:not(.frames) figure { grid-template-columns: 2.6rem 1fr; }
@@ -288,9 +291,14 @@ for (const svg of all('[data-plot]')) {
   });
 }
 
+for (const sounding of all('.sounding')) {
+  const sound = sounding.querySelector('audio');
+  sounding.querySelector('img').addEventListener('click', () => { sound.currentTime = 0; sound.play(); });
+}
+
 const zoom = document.querySelector('dialog.zoom');
 zoom.addEventListener('click', () => zoom.close());
-for (const image of all('.tiles:not(.frames) img, .compare img')) {
+for (const image of all('.tiles:not(.frames) figure > img, .compare img')) {
   const open = () => { zoom.replaceChildren(image.cloneNode(true)); zoom.showModal(); };
   image.dataset.zoom = ''; image.tabIndex = 0; image.setAttribute('role', 'button');
   image.addEventListener('click', open);

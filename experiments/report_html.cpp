@@ -154,6 +154,12 @@ std::string media_element(const ReportMedium& medium, const std::string& alt, in
   if (medium.mime.starts_with("model/"))
     return concat("<canvas class=\"cloud\" role=\"img\" aria-label=\"", escape(alt), "\" data-ply=\"",
                   encode_base64(bytes_of(medium.bytes)), "\"></canvas>");
+  if (!medium.sound_bytes.empty()) {
+    ReportMedium picture = medium, sound{medium.file, medium.caption, medium.sound_mime, medium.sound_bytes};
+    picture.sound_bytes.clear();
+    return concat("<div class=\"sounding\">", media_element(picture, alt, shown_px),
+                  media_element(sound, alt, shown_px), "</div>");
+  }
   std::string size;
   if (medium.width > 0) size = concat(" width=\"", medium.width, "\" height=\"", medium.height, "\"");
   const bool is_tiny = medium.width > 0 && medium.width * 5 < shown_px * 4;
@@ -165,20 +171,29 @@ std::string media_list(const std::vector<ReportMedium>& media, const std::string
                 "</ol>\n");
 }
 
-std::string beside(const std::vector<ReportMedium>& samples, const std::vector<ReportMedium>& real,
-                   const std::string& what) {
+std::string beside(const std::vector<ReportMedium>& left, const std::vector<ReportMedium>& right,
+                   const std::string& what, const BesideNames& names) {
+  std::vector<std::string> captions;
+  for (const ReportMedium& medium : left)
+    if (std::find(captions.begin(), captions.end(), medium.caption) == captions.end())
+      captions.push_back(medium.caption);
+  const bool is_common = std::all_of(
+      right.begin(), right.end(), [&](const ReportMedium& medium) { return medium.caption == right.front().caption; });
+  const auto figure = [&](const std::vector<ReportMedium>& media, const std::string& caption, const std::string& name) {
+    std::vector<std::string> shown;
+    for (const ReportMedium& medium : media)
+      if (medium.caption == caption)
+        shown.push_back(media_element(medium, concat(what, ", ", name, ": ", caption), media.size() == 1 ? 480 : 200));
+    if (shown.empty()) return std::string();
+    return concat("<figure>",
+                  shown.size() == 1 ? shown[0] : concat("<div class=\"group\">", join(shown, "\n"), "</div>"),
+                  "<figcaption>", escape(caption), ", ", name, "</figcaption></figure>");
+  };
   std::string html = "<ol class=\"media couples\">\n";
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    const auto same = std::find_if(real.begin(), real.end(), [&](const ReportMedium& medium) {
-      return medium.caption == samples[i].caption || real.size() == 1;
-    });
-    const auto figure = [&](const ReportMedium& medium, const char* kind) {
-      return concat("<figure>", media_element(medium, concat(what, ", ", kind, ": ", medium.caption), 480),
-                    "<figcaption>", escape(medium.caption), ", ", kind, "</figcaption></figure>");
-    };
-    html +=
-        concat("<li>", figure(samples[i], "generated"), same == real.end() ? "" : figure(*same, "held out"), "</li>\n");
-  }
+  for (const std::string& caption : captions)
+    html += concat("<li>", figure(left, caption, names.left),
+                   figure(right, is_common && captions.size() == 1 ? right.front().caption : caption, names.right),
+                   "</li>\n");
   return html + "</ol>\n";
 }
 

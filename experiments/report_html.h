@@ -43,9 +43,13 @@ std::string media_element(const ReportMedium& medium, const std::string& alt, in
 /// The media with their captions. Pictures more than 2.5 times as wide as high get a row each, others share rows.
 std::string media_list(const std::vector<ReportMedium>& media, const std::string& what);
 
-/// Samples, each beside the real examples of the same caption.
-std::string beside(const std::vector<ReportMedium>& samples, const std::vector<ReportMedium>& real,
-                   const std::string& what);
+/// Media of one caption in groups, those of `left` beside those of `right` that have the same caption, or have one
+/// caption all, as those of `left` have.
+struct BesideNames {
+  std::string left = "generated", right = "held out";
+};
+std::string beside(const std::vector<ReportMedium>& left, const std::vector<ReportMedium>& right,
+                   const std::string& what, const BesideNames& names = {});
 
 /// Small media with a slider above that shows one of them at a time; without script the small ones alone.
 std::string stepper(const std::vector<ReportMedium>& frames, const std::string& id, const std::string& what);

@@ -146,6 +146,12 @@ std::vector<ReportMedium> read_media_list(const Json& index, const std::string& 
     result.push_back(
         media.read(path.parent_path(), find_text(entry, "file", where), find_text(entry, "caption", where), where));
     if (const auto sample = find_number(entry, "sample", where)) result.back().sample = *sample;
+    if (const std::string sound = find_text(entry, "sound", where); !sound.empty()) {
+      ReportMedium heard = media.read(path.parent_path(), sound, "", where);
+      if (!heard.mime.starts_with("audio/")) fail(where, concat(quoted(sound), " is no sound."));
+      result.back().sound_mime = heard.mime;
+      result.back().sound_bytes = std::move(heard.bytes);
+    }
   }
   return result;
 }
@@ -287,9 +293,12 @@ void load_metrics(const fs::path& path, ReportData& data, MediaReader& media) {
     data.prompts = load_prompts(*prompts, where + ": prompts");
   if (const Json* by_place = find_object(metrics, "by_place", where))
     data.along = load_along(*by_place, where + ": by_place");
+  if (const Json* distributions = find_object(metrics, "distributions", where))
+    data.distributions = load_distributions(*distributions, where + ": distributions");
+  data.memorisation = find_text(metrics, "memorisation", where);
   for (const auto& [key, value] : metrics.items())
-    if (key != "details" && key != "by_place" && key != "per_sample" && key != "stages" && key != "compare" &&
-        key != "prompts")
+    if (key != "details" && key != "distributions" && key != "memorisation" && key != "by_place" &&
+        key != "per_sample" && key != "stages" && key != "compare" && key != "prompts")
       add_facts(key, value, data);
 }
 
@@ -317,6 +326,8 @@ ReportData load_report(const fs::path& run_folder) {
     data.reverse = read_media_list(index, "reverse", path, media);
     data.samples = read_media_list(index, "samples", path, media);
     data.real = read_media_list(index, "real", path, media);
+    data.nearest_samples = read_media_list(index, "nearest_samples", path, media);
+    data.nearest_training = read_media_list(index, "nearest_training", path, media);
     add_verdicts(data.prompts, data.samples);
   }
   if (!is_run)

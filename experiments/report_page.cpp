@@ -152,6 +152,21 @@ std::string media_section(const std::string& id, const std::string& title, const
   return concat("<section>\n", heading(id, title), intro, media, "</section>\n");
 }
 
+/// The samples that lie nearest to training examples, and those.
+std::string nearest_section(const ReportData& data) {
+  if (data.nearest_samples.empty() && data.memorisation.empty()) return "";
+  std::string text =
+      concat(strong(data.memorisation.starts_with("samples copy") ? "Copies." : ""),
+             data.memorisation.empty() ? "" : concat(" ", escape(data.memorisation), "."),
+             " At the left the samples that lie nearest to a training example, at the right that example.");
+  for (const ReportFigure& figure : data.figures)
+    if (figure.name == "nearest_training" && !figure.beside.empty())
+      text += concat(" Held-out examples lie ", exact(figure.beside.front().second), " from theirs on average.");
+  return media_section(
+      "nearest", "Nearest training examples", text,
+      beside(data.nearest_samples, data.nearest_training, "Nearest", {"generated", "training example"}));
+}
+
 /// One sentence for each part that the run has nothing for.
 std::string left_out(const ReportData& data) {
   std::string html;
@@ -201,6 +216,7 @@ std::string render_report(const ReportData& data) {
                 ? media_section("samples", "Samples", "", media_list(data.samples, "Samples"))
                 : media_section("samples", "Samples", "At the left what was generated, at the right held-out examples.",
                                 beside(data.samples, data.real, "Samples"));
+  body += nearest_section(data);
   body += comparison_section(data);
   body += measurements_section(data);
   body += reproduction_section(data);

@@ -26,6 +26,11 @@ ReportPrompts load_prompts(const Json& prompts, const std::string& where);
 void add_verdicts(const ReportPrompts& prompts, std::vector<ReportMedium>& samples);
 std::string prompts_table(const ReportPrompts& prompts);
 
+// report_distributions.cpp
+/// "distributions" of metrics.json. Throws DataError for what is not as the evaluation writes it.
+std::vector<ReportDistribution> load_distributions(const Json& distributions, const std::string& where);
+std::string distribution_plots(const std::vector<ReportDistribution>& distributions);
+
 /// The figure that the page leads with: the comparison's quality, else the first one; nullptr without figures.
 const ReportFigure* leading_figure(const ReportData& data);
 

@@ -240,6 +240,7 @@ std::string measurements_section(const ReportData& data) {
     html += "</tbody></table></div>\n";
   }
   for (const ReportAlong& along : data.along) html += along_plot(along);
+  html += distribution_plots(data.distributions);
   html += prompts_table(data.prompts);
   if (!data.facts.empty()) html += facts_table(data.facts);
   if (!data.stages.empty()) html += "<h3>Time of each stage</h3>\n" + stages_table(data);

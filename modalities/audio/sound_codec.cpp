@@ -8,7 +8,7 @@
 namespace thaw::audio {
 
 std::string SoundCodec::sheet_png(const at::Tensor& raw_NCT, std::int64_t columns) const {
-  return sheet_of_sounds(raw_NCT, columns);
+  return sheet_of_sounds(raw_NCT, rate_hz_, columns);
 }
 
 std::vector<std::string> SoundCodec::write_shown(const at::Tensor& raw_NCT, std::int64_t columns,

@@ -103,6 +103,11 @@ class SoundDataset : public Dataset {
 
   std::int64_t size() const override { return static_cast<std::int64_t>(items_.size()); }
   std::int64_t num_classes() const override { return static_cast<std::int64_t>(classes_.size()); }
+  std::vector<std::string> class_names() const override {
+    std::vector<std::string> names;  // the map's order is that of the labels
+    for (const auto& [name, label] : classes_) names.push_back(name);
+    return names;
+  }
   std::vector<std::string> problems() const override { return bad_.found(); }
   Example get(std::int64_t index) const override { return get_in_epoch(index, 0); }
 

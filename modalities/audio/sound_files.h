@@ -17,15 +17,16 @@ void expect_sound(const char* codec, const std::vector<std::int64_t>& raw_shape)
 void expect_multiple(const char* codec, std::int64_t samples, std::int64_t hop);
 
 /// float32 [N, channels, T] as <stem>_<first + i>.wav. What exceeds [-1, 1] is scaled down by its peak as a whole,
-/// never clipped, and told on stderr.
+/// never clipped, and those are told on stderr in one line.
 void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::filesystem::path& folder,
                   const std::string& stem, std::int64_t first);
 
-/// The sounds one after another with pauses as one WAV, and the sheet of their pictures.
+/// As a page shows them: each of the first ones, up to 8 and 150 kB, as <stem>_<i>.png, its picture, and
+/// <stem>_<i>.wav; where there are more, a sheet <stem>.png of all of them.
 std::vector<std::string> write_sounds_shown(const at::Tensor& raw_NCT, std::int64_t rate_hz, std::int64_t columns,
                                             const std::filesystem::path& folder, const std::string& stem);
 
 /// Spectrogram above waveform, one a sound, `columns` a row, as PNG.
-std::string sheet_of_sounds(const at::Tensor& raw_NCT, std::int64_t columns);
+std::string sheet_of_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, std::int64_t columns);
 
 }  // namespace thaw::audio
