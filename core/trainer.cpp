@@ -22,6 +22,7 @@
 #include "core/device.h"
 #include "core/io/tensorboard.h"
 #include "core/nn/layers.h"
+#include "core/told_of_sample.h"
 
 namespace thaw {
 
@@ -250,6 +251,7 @@ class Training {
     std::vector<std::uint64_t> samples;
     for (std::int64_t i = 0; i < count; ++i) samples.push_back(context(step, first).sample(first + i));
     condition = with_coarse(*job_.model, x0, std::move(condition), job_.seed, samples);
+    condition = with_told_of_sample(*job_.model->backbone, x0, std::move(condition));
     condition = with_given(*job_.model, job_.task, x0, std::move(condition), job_.seed, samples);
     const nn::TrainingPass pass(job_.seed, batch.first_sample + static_cast<std::uint64_t>(first));
     return job_.objective->loss(*job_.model, x0, condition, context(step, first));
@@ -326,6 +328,7 @@ class Training {
     Condition condition;
     for (const auto& [name, tensor] : batch.condition) condition[name] = tensor.to(job_.model->device);
     condition = with_coarse(*job_.model, x0, std::move(condition), ~job_.seed, samples);
+    condition = with_told_of_sample(*job_.model->backbone, x0, std::move(condition));
     condition = with_given(*job_.model, job_.task, x0, std::move(condition), ~job_.seed, samples);
     const Schedule& schedule = *job_.model->parameterisation.schedule;
     nlohmann::json by_level = nlohmann::json::array();

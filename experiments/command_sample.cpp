@@ -205,11 +205,12 @@ Cascade take_cascade(CommandLine& line) {
 LoadedModel open_second(const Cascade& cascade, const LoadedModel& first, const Catalog& catalog) {
   LoadedModel second = open_model(cascade.path, catalog, cascade.settings);
   const std::int64_t factor = coarse_factor(*second.experiment);
-  if (factor == 0)
-    throw DataError(
-        concat(cascade.path.string(), ": is told no coarser sample (backbone.coarse); it follows nothing."));
+  if (factor == 0 && !is_told_of_sample(*second.experiment))
+    throw DataError(concat(cascade.path.string(),
+                           ": is told no coarser sample (backbone.coarse), nor anything of a sample; it follows "
+                           "nothing."));
   std::vector<std::int64_t> needed = second.model.spec.shape, shape = first.model.spec.shape;
-  for (std::size_t d = 1; d < needed.size(); ++d) needed[d] /= factor;
+  for (std::size_t d = 1; d < needed.size(); ++d) needed[d] /= std::max<std::int64_t>(1, factor);
   shape.insert(shape.begin(), 1);
   const at::Tensor raw = first.experiment->codec()->decode(at::zeros(shape));
   const std::vector<std::int64_t> found = second.experiment->codec()->encoded_shape(raw[0].sizes().vec());
@@ -227,7 +228,8 @@ SampleRequest refining(const LoadedModel& second, const LoadedModel& first, cons
   if (second.model.spec.num_classes > 0) request.labels = drawn.labels;
   if (second.model.spec.caption_bytes > 0) request.captions = drawn.captions;
   const at::Tensor raw = first.experiment->codec()->decode(sample_all(first.model, drawn));
-  request.coarse = second.experiment->codec()->encode(raw);
+  const bool is_told_of = is_told_of_sample(*second.experiment);
+  (is_told_of ? request.told_of : request.coarse) = second.experiment->codec()->encode(raw);
   request.progress = "refine";
   return request;
 }

@@ -13,6 +13,7 @@
 #include "core/caption.h"
 #include "core/coarse.h"
 #include "core/math/philox.h"
+#include "core/told_of_sample.h"
 
 namespace thaw {
 
@@ -76,6 +77,9 @@ class MicroBatch {
       condition["caption"] = at::stack(captions).to(model.device);
     }
     if (request.coarse.defined()) tell_coarse_part(condition, model.device);
+    if (request.told_of.defined())
+      condition =
+          with_told_of_sample(*model.backbone, own_rows(request.told_of).to(model.device), std::move(condition));
     if (request.given.data.defined()) {
       given_ = {own_rows(request.given.data), own_rows(request.given.mask)};
       is_told_given_ = model.backbone->takes_given();
@@ -264,9 +268,18 @@ std::int64_t coarse_factor(const Experiment& experiment) {
   return is_told ? backbones.read(section, entry).integer("coarse") : 0;
 }
 
+bool is_told_of_sample(const Experiment& experiment) {
+  const Config section = experiment.config().section("backbone");
+  const BackboneRegistry& backbones = experiment.catalog().backbones;
+  const auto& entry = backbones.find(section, "unet");
+  const bool is_option =
+      std::ranges::any_of(entry.info.options, [](const Option& option) { return option.name == "told_of_sample"; });
+  return is_option && backbones.read(section, entry).text("told_of_sample") != "nothing";
+}
+
 bool samples_are_paired(const Experiment& experiment) {
   if (!experiment.is_denoiser()) return false;
-  return coarse_factor(experiment) > 0 || (experiment.task() && experiment.held_out());
+  return coarse_factor(experiment) > 0 || is_told_of_sample(experiment) || (experiment.task() && experiment.held_out());
 }
 
 at::Tensor held_out_examples(const Experiment& experiment, std::int64_t n) {
@@ -307,6 +320,7 @@ SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::in
                                       : std::vector<std::string>(static_cast<std::size_t>(n), prompt);
   if (coarse_factor(experiment) > 0 && prompt.empty())
     request.coarse = coarse_of(held_out_examples(experiment, n), coarse_factor(experiment));
+  if (is_told_of_sample(experiment)) request.told_of = held_out_examples(experiment, n);
   if (experiment.task() && gives_examples) give_examples(experiment, request, classes > 0 && label < 0);
   return request;
 }

@@ -30,6 +30,7 @@ struct SampleRequest {
   double start_scale = 0.0;   // standard deviation of the start; 0: that of unit-variance data at its level
   at::Tensor coarse{};        // encoded [N, ...], what the second network of a cascade is told; undefined: nothing
   double coarse_noise = 0.0;  // share of noise on it
+  at::Tensor told_of{};  // encoded [N, ...], of which a network is told (core/told_of_sample.h); undefined: nothing
   Editing editing{};
   GivenPart given{};           // a row a sample, or one for all
   LevelMap level_map{};        // empty: one level a sample
@@ -57,6 +58,9 @@ Settings sampling_settings(const Config& config);
 
 /// Of the experiment's backbone that is told samples at 1 / this of their resolution; 0: is told none.
 std::int64_t coarse_factor(const Experiment& experiment);
+
+/// True where the experiment's backbone is told something of the sample it draws.
+bool is_told_of_sample(const Experiment& experiment);
 
 /// True where sample i is told of held-out example i (its coarse form, a given part), so that the two can be compared.
 bool samples_are_paired(const Experiment& experiment);

@@ -19,6 +19,7 @@ struct DiffWaveOptions {
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
   std::int64_t text_features = 0;  // width of the pooled text that is told; 0: none
+  std::int64_t local = 0;          // channels of what is told of each place; 0: nothing
 
   ToldEmbeddingOptions told() const { return {embedding, num_classes, text_features, takes_target, takes_guidance}; }
 };
@@ -28,8 +29,8 @@ struct DiffWaveOptions {
 class DiffWave {
  public:
   DiffWave(const Scope& scope, const DiffWaveOptions& options);
-  /// x [N, C, T]; told [N], the noise also [N, T]: levels of places.
-  at::Tensor operator()(const at::Tensor& x_NCT, const Told& told) const;
+  /// x [N, C, T]; told [N], the noise also [N, T]: levels of places; local [N, local, T] where there is any.
+  at::Tensor operator()(const at::Tensor& x_NCT, const Told& told, const at::Tensor& local_NCT = {}) const;
   std::int64_t attention_layers() const { return 0; }
   bool takes_parts() const { return true; }
   /// How many places of the input an output sees.
@@ -37,12 +38,12 @@ class DiffWave {
 
  private:
   struct Layer {
-    Conv1d gated, out;
+    Conv1d gated, out, local;
     Linear embed;
   };
   DiffWaveOptions options_;
   ToldEmbedding embed_;
-  Conv1d in_, skip_, out_;
+  Conv1d in_, local_, skip_, out_;
   std::vector<Layer> layers_;
 };
 

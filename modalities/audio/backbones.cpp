@@ -7,6 +7,7 @@
 #include "core/nn/sequence_transformer.h"
 #include "core/nn/unet1d.h"
 #include "modalities/audio/list.h"
+#include "modalities/audio/vocoder.h"
 #include "text/told_backbone.h"
 
 namespace thaw::audio {
@@ -21,6 +22,25 @@ void expect_sound(const Settings& settings, const DataSpec& spec) {
   text::expect_coarse(settings, spec, 1);
 }
 
+std::unique_ptr<Backbone> make_vocoder(nn::DiffWaveOptions options, const Settings& settings, const DataSpec& spec,
+                                       std::uint64_t seed) {
+  for (const char* other : {"self_conditioning", "given", "learns_variance"})
+    if (settings.flag(other)) settings.fail(other, "does not go with told_of_sample: mel.");
+  if (settings.integer("coarse") > 0) settings.fail("coarse", "does not go with told_of_sample: mel.");
+  if (!settings.texts("words").empty()) settings.fail("words", "does not go with told_of_sample: mel.");
+  MelOptions mel = mel_preset(settings.text("mel_preset"));
+  if (const std::int64_t hop = settings.integer("mel_hop"); hop > 0) mel.stft.hop = hop;
+  if (mel.stft.hop > mel.stft.n_fft / 2)
+    settings.fail("mel_hop",
+                  concat("must be at most ", mel.stft.n_fft / 2, ", half a window, got ", mel.stft.hop, "."));
+  if (spec.shape[1] % mel.stft.hop != 0 || spec.shape[1] <= mel.stft.n_fft / 2)
+    settings.fail("mel_hop", concat("sounds must be a multiple of the hop ", mel.stft.hop, " and longer than ",
+                                    mel.stft.n_fft / 2, " samples, they are ", spec.shape[1], "."));
+  options.takes_target = settings.flag("takes_target");
+  options.takes_guidance = settings.flag("takes_guidance");
+  return std::make_unique<Vocoder>(options, mel, seed);
+}
+
 std::unique_ptr<Backbone> make_diffwave(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   expect_sound(settings, spec);
   nn::DiffWaveOptions options;
@@ -30,6 +50,7 @@ std::unique_ptr<Backbone> make_diffwave(const Settings& settings, const DataSpec
   options.cycle = settings.integer("cycle");
   options.embedding = settings.integer("embedding");
   options.num_classes = spec.num_classes;
+  if (settings.text("told_of_sample") == "mel") return make_vocoder(options, settings, spec, seed);
   return std::make_unique<text::ToldBackbone<nn::DiffWave, nn::DiffWaveOptions>>(options, settings, seed);
 }
 
@@ -100,7 +121,16 @@ void register_backbones(BackboneRegistry& registry) {
                      {{"width", std::int64_t{64}, "channels", 4, 4096},
                       {"depth", std::int64_t{30}, "layers", 1, 256},
                       {"cycle", std::int64_t{10}, "layers after which dilations 1, 2, 4 ... begin anew", 1, 20},
-                      {"embedding", std::int64_t{512}, "width of what is told", 4, 16384}}),
+                      {"embedding", std::int64_t{512}, "width of what is told", 4, 16384},
+                      {.name = "told_of_sample",
+                       .fallback = std::string("nothing"),
+                       .help = "mel: a vocoder, which gives a sound to a mel spectrogram",
+                       .choices = {"nothing", "mel"}},
+                      {.name = "mel_preset",
+                       .fallback = std::string("thaw"),
+                       .help = "which, as of codec mel",
+                       .choices = {"thaw", "diffwave", "audioldm", "torchaudio"}},
+                      {"mel_hop", std::int64_t{0}, "samples from frame to frame; 0: the preset's", 0, 65536}}),
                  {}},
                 make_diffwave});
   registry.add({{"unet1d",

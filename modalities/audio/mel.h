@@ -33,6 +33,10 @@ struct MelOptions {
   double most = 0.0;  // |encoded| is cut to this; 0: not
 };
 
+/// Parameters that published networks were trained with, each by the formula of its own code: "thaw", "diffwave",
+/// "audioldm", "torchaudio".
+MelOptions mel_preset(const std::string& name);
+
 /// Triangles [M, F] on the frequencies of an STFT (torchaudio.functional.melscale_fbanks, transposed). Slaney 1998
 /// (Auditory Toolbox); HTK book, section 5.4. A filter narrower than the grid of frequencies is all zero, as there.
 at::Tensor mel_filters(const MelOptions& options);

@@ -14,10 +14,7 @@
 
 namespace thaw::audio {
 
-namespace {
-
-// Parameters that published networks were trained with; each stands for the formula of its own code.
-MelOptions preset_of(const std::string& name) {
+MelOptions mel_preset(const std::string& name) {
   MelOptions own;
   if (name == "thaw") return own;
   if (name == "diffwave") {
@@ -38,9 +35,11 @@ MelOptions preset_of(const std::string& name) {
   return own;
 }
 
+namespace {
+
 // A number of 0 leaves the preset's.
 MelOptions options_of(const Settings& settings) {
-  MelOptions o = preset_of(settings.text("preset"));
+  MelOptions o = mel_preset(settings.text("preset"));
   const auto take = [&settings](const char* name, std::int64_t& value) {
     if (const std::int64_t given = settings.integer(name); given > 0) value = given;
   };
