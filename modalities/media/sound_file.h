@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,8 @@ class SoundReader {
   std::int64_t num_samples(int rate = 0);
   /// Samples first ... first + count - 1 at the wanted rate, fewer where the sound ends before. The same numbers as in
   /// the whole sound resampled, to rounding: reading begins early enough for the filter, at a moment that both rates
-  /// share. Containers that keep milliseconds (Matroska) are exact to those.
+  /// share. Decoded are those alone, by libav a quarter of a second before them, of an OGG or MP3 of up to 30 s all
+  /// before them. Containers that keep milliseconds (Matroska) are exact to those.
   Sound read(std::int64_t first, std::int64_t count, const SoundShape& shape = {});
   /// Samples a channel that were decoded so far: what reading has cost.
   std::int64_t num_decoded() const;
@@ -78,5 +80,20 @@ struct SoundWriting {
 /// By the suffix: .wav, .flac, .ogg. The file appears when it is whole. Nothing is clipped: DataError where samples
 /// exceed [-1, 1] and the form cannot hold them, or are not finite. ConfigError for other suffixes.
 void write_sound(const std::filesystem::path& path, const Sound& sound, const SoundWriting& how = {});
+
+/// A file as write_sound makes it, part by part: memory does not grow with its length. It appears at `finish`.
+class SoundAppender {
+ public:
+  SoundAppender(const std::filesystem::path& path, int rate, int channels, const SoundWriting& how = {});
+  ~SoundAppender();
+  SoundAppender(SoundAppender&&) noexcept;
+  void add(std::span<const float> interleaved);
+  /// Throws DataError where nothing was added.
+  void finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace thaw

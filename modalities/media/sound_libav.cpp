@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
+#include <string_view>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/io/bytes.h"
+#include "core/io/mapped_file.h"
 #include "core/io/wav.h"
 #include "modalities/media/libav.h"
 #include "modalities/media/sound_source.h"
@@ -35,6 +38,25 @@ void append(const AVFrame& frame, bool is_planar, const Convert& convert, std::v
   }
 }
 
+// Seconds before which the last page of an OGG begins, by the position at the end of the page before; infinity for
+// other files. libav gives packets of the last page wrong timestamps when it enters there. RFC 3533, section 6.
+double last_page_s(const std::filesystem::path& path, bool is_opus, int rate) {
+  constexpr std::size_t kMostPage = 65307, kHeader = 27, kPosition = 6, kSerial = 14;
+  const MappedFile file(path);
+  const std::string_view text = text_of(file.bytes());
+  const std::size_t last = text.rfind("OggS");
+  if (!text.starts_with("OggS") || last + kHeader > text.size()) return std::numeric_limits<double>::infinity();
+  for (std::size_t at = last; at > 0 && last - at <= 2 * kMostPage;) {
+    at = text.rfind("OggS", at - 1);
+    if (at == std::string_view::npos) break;
+    if (text.substr(at + kSerial, 4) != text.substr(last + kSerial, 4)) continue;
+    const auto position = load_le<std::uint64_t>(file.bytes(), at + kPosition);
+    if (position == ~std::uint64_t{0}) continue;  // no packet ends on this page
+    return static_cast<double>(position) / (is_opus ? 48000 : rate);
+  }
+  return 0.0;
+}
+
 class LibavSource : public SoundSource {
  public:
   explicit LibavSource(const std::filesystem::path& path) : where_(path.string()) {
@@ -47,6 +69,7 @@ class LibavSource : public SoundSource {
     else if (file_->duration > 0)
       duration_s = static_cast<double>(file_->duration) / AV_TIME_BASE;
     if (!is_guess && duration_s < 1e9) info_.num_samples = std::llround(duration_s * info_.rate);
+    last_page_s_ = last_page_s(path, stream_->codecpar->codec_id == AV_CODEC_ID_OPUS, info_.rate);
   }
 
   const SoundInfo& info() const override { return info_; }
@@ -89,16 +112,17 @@ class LibavSource : public SoundSource {
 
   // What an edit list takes off the beginning comes back after a seek to it, so that the beginning is read anew.
   void enter(std::int64_t sample) {
-    if (static_cast<double>(sample) <= kPreroll_s * info_.rate) return start();
-    const double time_s = std::max(0.0, static_cast<double>(sample) / info_.rate - kPreroll_s) + start_s_;
-    const std::int64_t ticks = std::llround(time_s / av_q2d(stream_->time_base));
-    samples_.clear();
-    taken_ = 0;
-    if (av_seek_frame(file_.get(), stream_->index, ticks, AVSEEK_FLAG_BACKWARD) >= 0) {
+    for (double back_s = kPreroll_s;; back_s *= 4.0) {
+      const double time_s = std::min(static_cast<double>(sample) / info_.rate, last_page_s_) - back_s;
+      if (time_s <= 0.0) return start();  // no index, or one that leads too far
+      samples_.clear();
+      taken_ = 0;
+      has_place_ = false;
+      const std::int64_t ticks = std::llround((time_s + start_s_) / av_q2d(stream_->time_base));
+      if (av_seek_frame(file_.get(), stream_->index, ticks, AVSEEK_FLAG_BACKWARD) < 0) return start();
       avcodec_flush_buffers(decoder_.get());
-      if (decode() && position_ <= sample) return;
+      if (decode() && has_place_ && position_ <= sample) return;
     }
-    start();  // no index, or one that leads too far
   }
 
   void skip_to(std::int64_t sample) {
@@ -108,6 +132,7 @@ class LibavSource : public SoundSource {
       const std::size_t count = std::min(ahead, pending());
       taken_ += count;
       position_ += static_cast<std::int64_t>(count);
+      num_passed_ += static_cast<std::int64_t>(count);
     }
   }
 
@@ -162,13 +187,18 @@ class LibavSource : public SoundSource {
   /// Timestamps that agree with the samples counted so far within a container's rounding say nothing new.
   void note_place() {
     const bool has_time = frame_->best_effort_timestamp != AV_NOPTS_VALUE;
-    const double time_s = has_time ? static_cast<double>(frame_->best_effort_timestamp) * av_q2d(stream_->time_base)
-                                   : start_s_ + static_cast<double>(position_) / info_.rate;
-    if (is_first_) start_s_ = time_s;
+    const double time_s =
+        has_time ? static_cast<double>(frame_->best_effort_timestamp) * av_q2d(stream_->time_base) : 0;
+    if (is_first_) {
+      start_s_ = time_s;
+      has_place_ = true;
+    }
     is_first_ = false;
+    if (!has_time) return;
     const std::int64_t place = std::llround((time_s - start_s_) * info_.rate);
     const auto slack = static_cast<std::int64_t>(std::ceil(2.0 * av_q2d(stream_->time_base) * info_.rate));
-    if (std::abs(place - position_) > slack) position_ = place;
+    if (!has_place_ || std::abs(place - position_) > slack) position_ = place;
+    has_place_ = true;
   }
 
   void convert() {
@@ -209,8 +239,10 @@ class LibavSource : public SoundSource {
   std::vector<float> samples_;  // of the frame at hand
   std::size_t taken_ = 0;       // of them, a channel
   std::int64_t position_ = 0;   // of the next sample
+  double last_page_s_ = 0.0;    // entered before it alone
   double start_s_ = 0.0;        // timestamp of the first frame
   bool is_first_ = true;
+  bool has_place_ = true;  // false after a seek, until a timestamp says where
 };
 
 }  // namespace

@@ -44,15 +44,17 @@ struct SoundReader::Impl {
 
   WavFormat format() const { return {source->info().channels, source->info().rate}; }
 
-  // The block at `position`; empty at the end, which must not come before the header says.
-  std::span<const float> next(std::int64_t& position) {
-    const std::int64_t count = source->read(block);
+  // A block of at most `most` at `position`; empty at the end, which must not come before the header says.
+  std::span<const float> next(std::int64_t& position, std::int64_t most = kBlock) {
+    const auto channels = static_cast<std::size_t>(source->info().channels);
+    const auto room = static_cast<std::size_t>(std::clamp<std::int64_t>(most, 1, kBlock));
+    const std::int64_t count = source->read(std::span(block).first(room * channels));
     const std::int64_t slack =
         source->has_exact_length() ? 0 : static_cast<std::int64_t>(kCoarse_s * source->info().rate);
     if (count == 0 && position + slack < length)
       throw DataError(concat(where, ": cannot read: truncated: it ends after ", position, " samples of the ", length,
                              " that its header speaks of"));
-    const auto found = std::span<const float>(block).first(static_cast<std::size_t>(count) * block.size() / kBlock);
+    const auto found = std::span<const float>(block).first(static_cast<std::size_t>(count) * channels);
     expect_finite_samples(found, format(), position, where);
     position += count;
     num_decoded += count;
@@ -79,7 +81,7 @@ const SoundInfo& SoundReader::info() const {
 }
 
 std::int64_t SoundReader::num_decoded() const {
-  return impl_->num_decoded;
+  return impl_->num_decoded + impl_->source->num_passed();
 }
 
 std::int64_t SoundReader::num_samples(int rate) {
@@ -105,7 +107,8 @@ Sound SoundReader::read(std::int64_t first, std::int64_t count, const SoundShape
   if (own.length != 0 && position >= own.length) return sound;
   own.source->seek(position);
   while (sound.samples.size() < wanted) {
-    const std::span<const float> block = own.next(position);
+    const auto missing = static_cast<std::int64_t>((wanted - sound.samples.size()) / channels);
+    const std::span<const float> block = own.next(position, (missing * down + up - 1) / up + shaper.reach());
     if (block.empty()) {
       shaper.finish(sound.samples);
       break;

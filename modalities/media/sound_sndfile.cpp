@@ -4,6 +4,9 @@
 #include <sndfile.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/io/bytes.h"
@@ -24,6 +27,15 @@ void expect_whole_aiff(std::span<const std::byte> file, const std::string& where
                            file.size()));
 }
 
+constexpr double kMostSkipped_s = 30.0;
+
+// libsndfile 1.2.0 comes out at the wrong place when it seeks in OGG and MP3: short ones are read from their start,
+// long ones by libav, which for its part loses samples of OGGs of a page.
+bool is_sought_badly(int format) {
+  const int type = format & SF_FORMAT_TYPEMASK;
+  return type == SF_FORMAT_OGG || type == SF_FORMAT_MPEG;
+}
+
 class SndfileSource : public SoundSource {
  public:
   SndfileSource(const std::filesystem::path& path, std::string& reason) : where_(path.string()) {
@@ -31,8 +43,7 @@ class SndfileSource : public SoundSource {
     descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (descriptor_ < 0) throw DataError(concat(where_, ": cannot read: it cannot be opened"));
     SF_INFO found{};
-    file_ = sf_open_fd(descriptor_, SFM_READ, &found, SF_FALSE);
-    if (file_ == nullptr) {
+    if (!open(found)) {
       if (sf_error(nullptr) != SF_ERR_UNRECOGNISED_FORMAT) reason = sf_strerror(nullptr);
       return;
     }
@@ -41,9 +52,11 @@ class SndfileSource : public SoundSource {
     constexpr sf_count_t kUnknown = SF_COUNT_MAX;
     if (found.frames == 0) throw DataError(concat(where_, ": cannot read: a sound without samples"));
     if (found.frames > 0 && found.frames < kUnknown) info_.num_samples = found.frames;
+    is_read_through_ = is_sought_badly(found.format);
+    if (is_read_through_ && (info_.num_samples == 0 || info_.num_samples > kMostSkipped_s * info_.rate)) close();
   }
   ~SndfileSource() override {
-    if (file_ != nullptr) sf_close(file_);
+    close();
     if (descriptor_ >= 0) ::close(descriptor_);
   }
   SndfileSource(const SndfileSource&) = delete;
@@ -55,6 +68,7 @@ class SndfileSource : public SoundSource {
 
   void seek(std::int64_t sample) override {
     if (sample == position_) return;
+    if (is_read_through_) return read_to(sample);
     if (sf_seek(file_, sample, SEEK_SET) != sample)
       throw DataError(concat(where_, ": cannot read: there is no way to sample ", sample, ": ", sf_strerror(file_)));
     position_ = sample;
@@ -71,6 +85,31 @@ class SndfileSource : public SoundSource {
   }
 
  private:
+  bool open(SF_INFO& found) {
+    close();
+    position_ = 0;
+    if (::lseek(descriptor_, 0, SEEK_SET) != 0) throw DataError(concat(where_, ": cannot read: it has no beginning"));
+    file_ = sf_open_fd(descriptor_, SFM_READ, &found, SF_FALSE);
+    return file_ != nullptr;
+  }
+  void close() {
+    if (file_ != nullptr) sf_close(file_);
+    file_ = nullptr;
+  }
+
+  void read_to(std::int64_t sample) {
+    SF_INFO found{};
+    if (sample < position_ && !open(found)) throw DataError(concat(where_, ": cannot read: ", sf_strerror(nullptr)));
+    constexpr std::int64_t kBlock = 4096;
+    std::vector<float> passed(static_cast<std::size_t>(kBlock * info_.channels));
+    while (position_ < sample) {
+      const auto count = static_cast<std::size_t>(std::min(kBlock, sample - position_) * info_.channels);
+      const std::int64_t there = read(std::span(passed).first(count));
+      if (there == 0) return;
+      num_passed_ += there;
+    }
+  }
+
   static std::string name_of(int format) {
     SF_FORMAT_INFO found{};
     found.format = format & SF_FORMAT_TYPEMASK;
@@ -83,6 +122,7 @@ class SndfileSource : public SoundSource {
   SNDFILE* file_ = nullptr;
   int descriptor_ = -1;
   std::int64_t position_ = 0;
+  bool is_read_through_ = false;
 };
 
 }  // namespace

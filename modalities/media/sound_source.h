@@ -20,6 +20,11 @@ class SoundSource {
   virtual void seek(std::int64_t sample) = 0;
   /// Fills whole moments of all channels; returns how many, 0 at the end.
   virtual std::int64_t read(std::span<float> interleaved) = 0;
+  /// Samples a channel that were decoded on the way to where seek() was to come out.
+  std::int64_t num_passed() const { return num_passed_; }
+
+ protected:
+  std::int64_t num_passed_ = 0;
 };
 
 /// Null where libsndfile does not know the file, with its reason; empty when it is another format altogether.
