@@ -4,8 +4,6 @@
 //
 //   bench_sound_decode [MINUTES [READS]]
 
-#include <sndfile.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -18,7 +16,7 @@
 
 #include "core/base/error.h"
 #include "core/math/philox.h"
-#include "modalities/media/sound_file.h"
+#include "modalities/media/sound_source.h"
 
 namespace {
 
@@ -28,34 +26,28 @@ constexpr int kRate = 44100;
 constexpr double kPart_s = 0.5;
 constexpr std::int64_t kPart = static_cast<std::int64_t>(kPart_s * kRate);
 
-/// A tone in noise, so that the packing has something to do. Written in blocks.
-void write_long(const std::string& path, std::int64_t samples) {
-  SF_INFO info{};
-  info.samplerate = kRate;
-  info.channels = 1;
-  info.format = SF_FORMAT_FLAC | SF_FORMAT_PCM_16;
-  SNDFILE* file = sf_open(path.c_str(), SFM_WRITE, &info);
-  if (file == nullptr) throw ResourceError(path + ": " + sf_strerror(nullptr));
+/// A tone in noise, so that the packing has something to do.
+void write_long(const std::filesystem::path& path, std::int64_t samples) {
+  SoundAppender file(path, kRate, 1);
   std::vector<float> block(kRate);
   for (std::int64_t at = 0; at < samples; at += kRate) {
     fill_normal(block, {1, Purpose::kOther, static_cast<std::uint64_t>(at), 0, 0});
     for (std::size_t i = 0; i < block.size(); ++i)
       block[i] = 0.02F * block[i] + 0.3F * std::sin(0.03F * static_cast<float>(i));
-    sf_writef_float(file, block.data(), std::min<std::int64_t>(kRate, samples - at));
+    file.add(block);
   }
-  sf_close(file);
+  file.finish();
 }
 
 void decode_plainly(const std::string& path, std::int64_t samples) {
-  SF_INFO info{};
-  SNDFILE* file = sf_open(path.c_str(), SFM_READ, &info);
+  std::string reason;
+  const auto source = open_with_sndfile(path, reason);
   std::vector<float> block(4096);
   for (std::int64_t left = samples; left > 0;) {
-    const std::int64_t count = sf_readf_float(file, block.data(), std::min<std::int64_t>(4096, left));
+    const std::int64_t count = source->read(std::span(block).first(std::min<std::size_t>(4096, left)));
     if (count == 0) break;
     left -= count;
   }
-  sf_close(file);
 }
 
 template <class Work>

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -79,5 +80,20 @@ struct SoundWriting {
 /// By the suffix: .wav, .flac, .ogg. The file appears when it is whole. Nothing is clipped: DataError where samples
 /// exceed [-1, 1] and the form cannot hold them, or are not finite. ConfigError for other suffixes.
 void write_sound(const std::filesystem::path& path, const Sound& sound, const SoundWriting& how = {});
+
+/// A file as write_sound makes it, part by part: memory does not grow with its length. It appears at `finish`.
+class SoundAppender {
+ public:
+  SoundAppender(const std::filesystem::path& path, int rate, int channels, const SoundWriting& how = {});
+  ~SoundAppender();
+  SoundAppender(SoundAppender&&) noexcept;
+  void add(std::span<const float> interleaved);
+  /// Throws DataError where nothing was added.
+  void finish();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace thaw

@@ -35,12 +35,11 @@ int format_of(const std::filesystem::path& path, SampleKind kind) {
   return SF_FORMAT_FLAC | subtype(kind);
 }
 
-void expect_within(const Sound& sound, const std::string& where) {
-  const auto beyond = [](float x) { return std::abs(x) > 1.0F; };
-  const auto count = std::ranges::count_if(sound.samples, beyond);
-  if (count == 0) return;
+void expect_within(std::span<const float> samples, const std::string& where) {
   float peak = 0.0F;
-  for (const float x : sound.samples) peak = std::max(peak, std::abs(x));
+  for (const float x : samples) peak = std::max(peak, std::abs(x));
+  if (peak <= 1.0F) return;
+  const auto count = std::ranges::count_if(samples, [](float x) { return std::abs(x) > 1.0F; });
   throw DataError(concat(where, ": cannot write: ", count, " samples exceed 1, the loudest by ", format_short(peak),
                          "; scale the sound, or write .wav with floating-point samples"));
 }
@@ -51,33 +50,65 @@ struct Closer {
 
 }  // namespace
 
-void write_sound(const std::filesystem::path& path, const Sound& sound, const SoundWriting& how) {
-  const std::string where = path.string();
-  const int format = format_of(path, how.kind);
-  if (sound.channels < 1 || sound.channels > kMostSoundChannels || sound.num_samples() == 0)
-    throw DataError(concat(where, ": cannot write a sound of ", sound.channels, " channels and ", sound.samples.size(),
-                           " samples"));
-  if (!std::ranges::all_of(sound.samples, [](float x) { return std::isfinite(x); }))
-    throw DataError(concat(where, ": cannot write: a sample is not finite"));
-  if ((format & SF_FORMAT_SUBMASK) != SF_FORMAT_FLOAT) expect_within(sound, where);
+struct SoundAppender::Impl {
+  std::string where;
+  int channels, format;
+  AtomicFile file;
+  std::unique_ptr<SNDFILE, Closer> out{};
+  bool is_empty = true;
 
-  AtomicFile file(path);
-  SF_INFO info{};
-  info.samplerate = sound.rate;
-  info.channels = sound.channels;
-  info.format = format;
-  const std::unique_ptr<SNDFILE, Closer> out(sf_open(file.temporary().c_str(), SFM_WRITE, &info));
-  if (!out) throw DataError(concat(where, ": cannot write: ", sf_strerror(nullptr)));
-  double quality = how.quality;
-  if ((format & SF_FORMAT_TYPEMASK) == SF_FORMAT_OGG)
-    sf_command(out.get(), SFC_SET_VBR_ENCODING_QUALITY, &quality, sizeof quality);
-  for (std::int64_t at = 0; at < sound.num_samples(); at += kBlock) {
-    const std::int64_t count = std::min(kBlock, sound.num_samples() - at);
-    if (sf_writef_float(out.get(), sound.samples.data() + at * sound.channels, count) != count)
-      throw ResourceError(concat(where, ": cannot write: ", sf_strerror(out.get())));
+  Impl(const std::filesystem::path& path, int rate, int num_channels, const SoundWriting& how)
+      : where(path.string()), channels(num_channels), format(format_of(path, how.kind)), file(path) {
+    if (channels < 1 || channels > kMostSoundChannels)
+      throw DataError(concat(where, ": cannot write a sound of ", channels, " channels"));
+    SF_INFO info{};
+    info.samplerate = rate;
+    info.channels = channels;
+    info.format = format;
+    out.reset(sf_open(file.temporary().c_str(), SFM_WRITE, &info));
+    if (!out) throw DataError(concat(where, ": cannot write: ", sf_strerror(nullptr)));
+    double quality = how.quality;
+    if ((format & SF_FORMAT_TYPEMASK) == SF_FORMAT_OGG)
+      sf_command(out.get(), SFC_SET_VBR_ENCODING_QUALITY, &quality, sizeof quality);
   }
-  sf_write_sync(out.get());
-  file.commit();
+
+  void add(std::span<const float> interleaved) {
+    if (!std::ranges::all_of(interleaved, [](float x) { return std::isfinite(x); }))
+      throw DataError(concat(where, ": cannot write: a sample is not finite"));
+    if ((format & SF_FORMAT_SUBMASK) != SF_FORMAT_FLOAT) expect_within(interleaved, where);
+    const std::int64_t length = static_cast<std::int64_t>(interleaved.size()) / channels;
+    for (std::int64_t at = 0; at < length; at += kBlock) {
+      const std::int64_t count = std::min(kBlock, length - at);
+      if (sf_writef_float(out.get(), interleaved.data() + at * channels, count) != count)
+        throw ResourceError(concat(where, ": cannot write: ", sf_strerror(out.get())));
+    }
+    is_empty = is_empty && length == 0;
+  }
+
+  void finish() {
+    if (is_empty) throw DataError(concat(where, ": cannot write a sound without samples"));
+    out.reset();  // whatever it still holds
+    file.commit();
+  }
+};
+
+SoundAppender::SoundAppender(const std::filesystem::path& path, int rate, int channels, const SoundWriting& how)
+    : impl_(std::make_unique<Impl>(path, rate, channels, how)) {}
+SoundAppender::~SoundAppender() = default;
+SoundAppender::SoundAppender(SoundAppender&&) noexcept = default;
+
+void SoundAppender::add(std::span<const float> interleaved) {
+  impl_->add(interleaved);
+}
+
+void SoundAppender::finish() {
+  impl_->finish();
+}
+
+void write_sound(const std::filesystem::path& path, const Sound& sound, const SoundWriting& how) {
+  SoundAppender file(path, sound.rate, sound.channels, how);
+  file.add(sound.samples);
+  file.finish();
 }
 
 }  // namespace thaw

@@ -17,6 +17,7 @@
 using namespace thaw;
 using thaw::testing::message_of;
 using thaw::testing::Scratch;
+using namespace std::string_literals;
 
 namespace {
 
@@ -249,7 +250,26 @@ CATCH_TEST_CASE("nothing is clipped when a sound is written", "[media][sound]") 
   CATCH_CHECK(message_of<DataError>([&] {
                 write_sound(scratch / "c.wav", broken, {.kind = SampleKind::kFloat32});
               }).ends_with("cannot write: a sample is not finite"));
+  CATCH_CHECK(message_of<DataError>([&] {
+                write_sound(scratch / "d.wav", {16000, 1, {}});
+              }).ends_with("cannot write a sound without samples"));
   CATCH_CHECK(scratch.num_files() == 1);
+}
+
+CATCH_TEST_CASE("a sound written part by part is the one written whole, and there when it is finished",
+                "[media][sound]") {
+  const Scratch scratch;
+  const Sound sound = tone(20'000, 16000, 440.0, 2);
+  for (const char* suffix : {".wav", ".flac"}) {
+    write_sound(scratch / ("whole"s + suffix), sound);
+    SoundAppender parts(scratch / ("parts"s + suffix), 16000, 2);
+    const std::span<const float> samples = sound.samples;
+    parts.add(samples.first(14));
+    parts.add(samples.subspan(14));
+    CATCH_CHECK(!std::filesystem::exists(scratch / ("parts"s + suffix)));
+    parts.finish();
+    CATCH_CHECK(scratch.get("parts"s + suffix) == scratch.get("whole"s + suffix));
+  }
 }
 
 CATCH_TEST_CASE("a file that is no sound, lies or ends early is told in one line with its name", "[media][sound]") {
