@@ -29,8 +29,13 @@ std::string lacking(const EntryInfo& metric, const SampleSet& own, const std::st
   return "";
 }
 
-// The codec of pictures or clips of 8 bits, or of sounds, by what takes such samples.
-CodecPtr codec_of(const Catalog& catalog, const SampleSet& set, const std::string& path) {
+// The codec of pictures or clips of 8 bits, or of sounds, by what takes such samples; clouds are numbers as they are.
+CodecPtr codec_of(const Catalog& catalog, const EntryInfo& metric, const SampleSet& set, const std::string& path) {
+  if (metric.has_trait("of_clouds")) {
+    Config config = Config::empty();
+    config.set("codec", "point_cloud");
+    return catalog.codecs.create(config.section("codec"), "", CodecParts{});
+  }
   std::string reasons;
   const bool is_float = set.raw.is_floating_point();
   for (const char* name : {"unit_range", "clip", "waveform"}) {
@@ -49,8 +54,9 @@ CodecPtr codec_of(const Catalog& catalog, const SampleSet& set, const std::strin
                          ": neither pictures or clips of 8 bits nor sounds.", reasons));
 }
 
-MetricParts parts_of(const Catalog& catalog, const SampleSet& own, const std::string& path, std::uint64_t seed) {
-  MetricParts parts{Config::empty(), codec_of(catalog, own, path)};
+MetricParts parts_of(const Catalog& catalog, const EntryInfo& metric, const SampleSet& own, const std::string& path,
+                     std::uint64_t seed) {
+  MetricParts parts{Config::empty(), codec_of(catalog, metric, own, path)};
   parts.spec.shape = parts.codec->encoded_shape(own.raw[0].sizes().vec());
   parts.seed = seed;
   return parts;
@@ -83,7 +89,7 @@ int command_metric(CommandLine line, const Catalog& catalog) {
   const SampleSet own = read_sample_set(line.positional[1], n), other = read_sample_set(line.positional[2], n);
   if (const std::string reason = lacking(entry.info, own, features, judge); !reason.empty())
     throw ConfigError("command line: " + reason);
-  MetricParts parts = parts_of(catalog, own, line.positional[1], static_cast<std::uint64_t>(seed));
+  MetricParts parts = parts_of(catalog, entry.info, own, line.positional[1], static_cast<std::uint64_t>(seed));
   parts.data = parts.held_out = dataset_of(other);
   if (!features.empty()) parts.features = open_classifier(catalog, features, features);
   if (!judge.empty()) parts.judge = open_classifier(catalog, judge, judge);

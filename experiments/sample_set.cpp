@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "experiments/cloud_set.h"
 #include "experiments/pipeline.h"
 #ifdef THAW_HAS_MEDIA
 #include "modalities/media/image_file.h"
@@ -90,6 +91,13 @@ SampleSet read_npz_set(const fs::path& path, std::int64_t n) {
   return {samples.raw, std::move(samples.labels), ""};
 }
 
+SampleSet read_any_folder(const fs::path& folder, std::int64_t n) {
+  std::vector<fs::path> clouds = cloud_files(folder);
+  if (clouds.empty()) return read_folder(folder, n);
+  if (n > 0 && static_cast<std::int64_t>(clouds.size()) > n) clouds.resize(static_cast<std::size_t>(n));
+  return read_clouds(clouds);
+}
+
 class SetDataset : public Dataset {
  public:
   explicit SetDataset(SampleSet set) : set_(std::move(set)) {}
@@ -109,9 +117,10 @@ SampleSet read_sample_set(const fs::path& path, std::int64_t n) {
   else if (fs::exists(path / "samples" / "samples.npz"))
     set = read_npz_set(path / "samples" / "samples.npz", n);
   else if (fs::is_directory(path))
-    set = read_folder(path, n);
+    set = read_any_folder(path, n);
   else
-    throw DataError(concat(path.string(), ": is no .npz of samples, no run and no folder of videos or pictures."));
+    throw DataError(
+        concat(path.string(), ": is no .npz of samples, no run and no folder of videos, pictures or clouds."));
   set.hash = content_hash({static_cast<const char*>(set.raw.data_ptr()), set.raw.nbytes()});
   return set;
 }

@@ -15,9 +15,9 @@ struct SampleSet {
   std::string hash;                    // of the numbers in `raw`
 };
 
-/// A .npz as `thaw sample` writes it, a run folder, or a folder of videos or of pictures (in the order of their names,
-/// all of one size and length). At most `n` samples; 0: all, within 8 GB. Throws DataError where there is none or they
-/// differ in shape.
+/// A .npz as `thaw sample` writes it, a run folder, or a folder of clouds, of videos or of pictures (in the order of
+/// their names, all of one size and length). At most `n` samples; 0: all, within 8 GB. Throws DataError where there is
+/// none or they differ in shape.
 SampleSet read_sample_set(const std::filesystem::path& path, std::int64_t n);
 
 /// The set as a dataset.

@@ -13,6 +13,7 @@ namespace thaw::points {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr int kRowRounds = 6;  // more of them leave fewer paths, which are shorter than the rounds by then
 
 }  // namespace
 
@@ -28,8 +29,7 @@ void Assignment::solve(std::span<const float> cost, std::int64_t n) {
   if (n == 0) return;
   reduce_columns();
   transfer_reductions();
-  reduce_rows();
-  reduce_rows();
+  for (int round = 0; round < kRowRounds; ++round) reduce_rows();
   const std::vector<std::int32_t> left = std::move(free_);
   for (const std::int32_t row : left) augment(row);
 }
@@ -87,10 +87,9 @@ void Assignment::transfer_reductions() {
 }
 
 void Assignment::reduce_rows() {
-  std::vector<std::int32_t> queue = std::move(free_);
+  const std::vector<std::int32_t> queue = std::move(free_);
   free_.clear();
-  for (std::size_t k = 0; k < queue.size();) {
-    const std::int32_t i = queue[k++];
+  for (const std::int32_t i : queue) {
     const float* row = cost_ + static_cast<std::int64_t>(i) * n_;
     double first = kInfinity, second = kInfinity;
     std::int32_t j1 = 0, j2 = 0;
@@ -102,7 +101,6 @@ void Assignment::reduce_rows() {
       if (reduced < first) first = reduced, j1 = j;
     }
     const double lowered = price_[static_cast<std::size_t>(j1)] - (second - first);
-    // Also where the difference is lost in rounding: two rows would take the column from each other for ever.
     const bool is_cheaper = second < kInfinity && lowered < price_[static_cast<std::size_t>(j1)];
     std::int32_t other = row_of_[static_cast<std::size_t>(j1)];
     if (is_cheaper) {
@@ -115,10 +113,9 @@ void Assignment::reduce_rows() {
     row_of_[static_cast<std::size_t>(j1)] = i;
     if (other < 0) continue;
     column_of_[static_cast<std::size_t>(other)] = -1;
-    if (is_cheaper)
-      queue[--k] = other;
-    else
-      free_.push_back(other);
+    // Its turn comes in the next round. At once, as in LAPJV, rows that want the same columns outbid each other by less
+    // and less: between clouds of points that took four fifths of the time.
+    free_.push_back(other);
   }
 }
 

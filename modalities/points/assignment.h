@@ -7,8 +7,9 @@
 
 namespace thaw::points {
 
-/// Jonker and Volgenant 1987 (LAPJV), exact: column reduction, reduction transfer, augmenting row reduction twice, then
-/// shortest augmenting paths. O(n^3), in practice far less. Duals are kept in double.
+/// Jonker and Volgenant 1987 (LAPJV), exact: column reduction, reduction transfer, rounds of augmenting row reduction
+/// in which each free row bids once, then shortest augmenting paths. O(n^3), in practice far less. Duals are kept in
+/// double.
 class Assignment {
  public:
   /// cost: n x n, row by row, finite. Memory of the duals is kept between calls.

@@ -12,6 +12,7 @@ void register_parametric_shapes(DatasetRegistry& registry);
 void register_mesh_folder(DatasetRegistry& registry);
 void register_shapenet_points(DatasetRegistry& registry);
 void register_point_set(DatasetRegistry& registry);
+void register_cloud_backbones(BackboneRegistry& registry);
 void register_cloud_metrics(MetricRegistry& registry);
 
 }  // namespace thaw::points

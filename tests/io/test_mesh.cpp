@@ -97,6 +97,7 @@ CATCH_TEST_CASE("OBJ reads corners from either end, quadrangles and colours", "[
   CATCH_CHECK(mesh.triangles == Indices{0, 1, 2, 0, 2, 3, 0, 1, 2});
   CATCH_CHECK(Floats(mesh.colors.begin(), mesh.colors.begin() + 3) == Floats{0.5, 0, 1});
   CATCH_CHECK(mesh.normals.empty());
+  CATCH_CHECK(obj("v 0 0 0\nv 1 0 0\nf 1 2\n").triangles.empty());  // as some exporters write
   CATCH_CHECK(obj("v 1 2 3\nvn 0 0 1\n").normals == Floats{0, 0, 1});
   CATCH_CHECK(obj("v 0 0 0 1 1 1\nv 1 0 0\n").colors.empty());
 }
@@ -176,7 +177,7 @@ CATCH_TEST_CASE("a mesh that is none is refused with its file, the cause and the
   CATCH_CHECK(refusal(obj, "v 0 0 1e39\n") == "t.obj:1: \"1e39\" is no finite number: z");
   CATCH_CHECK(refusal(obj, "v 0 0\n") == "t.obj:1: ends before z");
   CATCH_CHECK(refusal(obj, "v 0 0 0\nf 1 2 3\n") == "t.obj:2: a face of vertex 2, and 1 stand before it");
-  CATCH_CHECK(refusal(obj, "v 0 0 0\nf 1 1\n") == "t.obj:2: a face of 2 corners");
+  CATCH_CHECK(refusal(obj, "v 0 0 0\nf 1 x\n") == "t.obj:2: \"x\" is no integer: the vertex of a corner");
   CATCH_CHECK(refusal(obj, "# nothing\n") == "t.obj: holds no vertices");
   CATCH_CHECK(refusal(off, "OFF\n1000000000000 1 0\n0 0 0\n") ==
               "t.off:2: promises 1000000000000 vertices and 1 faces in 7 bytes");

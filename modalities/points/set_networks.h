@@ -1,0 +1,79 @@
+#pragma once
+// Networks of sets: what they give for a point does not depend on the order of the points.
+// N batch, C channels, K points, D features, M inducing points
+
+#include <optional>
+#include <vector>
+
+#include "core/nn/layers.h"
+#include "core/nn/told_embedding.h"
+
+namespace thaw::points {
+
+struct SetOptions {
+  std::int64_t in_channels = 3, out_channels = 3;
+  std::int64_t features = 128;
+  std::int64_t depth = 6;
+  std::int64_t heads = 4;
+  std::int64_t inducing = 0;  // 0: every point attends to every other
+  bool has_tokens = false;    // told by tokens among the points; else by modulation
+  bool is_pooled = true;      // of PointwiseNet: sees the maximum and mean over the points
+  std::int64_t num_classes = 0;
+  bool takes_target = false, takes_guidance = false;
+  std::int64_t text_features = 0;
+
+  nn::ToldEmbeddingOptions told() const { return {features, num_classes, text_features, takes_target, takes_guidance}; }
+};
+
+/// Every point alone through six layers of 128, 256, 512, 256, 128 and C features, gated and shifted by a context that
+/// holds the noise level: Luo and Hu 2021, PointwiseNet and ConcatSquashLinear. Their context is the code of an
+/// encoder; here it is what is told and, where is_pooled, maximum and mean over the noisy points of a small network.
+class PointwiseNet {
+ public:
+  PointwiseNet(const Scope& scope, const SetOptions& options);
+  /// x [N, C, K], told [N].
+  at::Tensor operator()(const at::Tensor& x_NCK, const nn::Told& told) const;
+  std::int64_t attention_layers() const { return 0; }
+
+ private:
+  struct GatedLinear {
+    nn::Linear linear, gate, shift;
+    at::Tensor operator()(const at::Tensor& x_NKD, const at::Tensor& context_N1D) const;
+  };
+  SetOptions options_;
+  nn::ToldEmbedding embed_;
+  nn::Linear look1_, look2_, pool_;
+  std::vector<GatedLinear> layers_;
+};
+
+/// Attention among points without positions. Told by adaLN-Zero modulation (Peebles and Xie 2023), or by one token for
+/// the level and one for the class (Nichol et al. 2022, Point-E). With inducing points, which attend to the points and
+/// are attended to by them, the cost is linear in K: Lee et al. 2019 (Set Transformer), eq. 9 and 10.
+class PointTransformer {
+ public:
+  /// Throws ConfigError when heads do not divide the features.
+  PointTransformer(const Scope& scope, const SetOptions& options);
+  at::Tensor operator()(const at::Tensor& x_NCK, const nn::Told& told) const;
+  std::int64_t attention_layers() const { return options_.depth; }
+
+ private:
+  struct Block {
+    nn::LayerNorm norm, gather_norm;
+    nn::Linear qkv, gather_query, gather, project, mlp1, mlp2, modulate;
+    at::Tensor inducing_MD;  // undefined: none
+    std::int64_t heads, layer;
+    std::optional<nn::TextAttention> text{};
+    Block(const Scope& scope, const SetOptions& options, std::int64_t layer);
+    at::Tensor attend(const at::Tensor& x_NKD, bool is_identity) const;
+    at::Tensor operator()(const at::Tensor& x_NKD, const at::Tensor& embedding_N1D, const nn::Told& told) const;
+  };
+
+  SetOptions options_;
+  nn::ToldEmbedding embed_;
+  nn::Embedding label_;
+  nn::Linear points_, modulate_, out_;
+  std::vector<Block> blocks_;
+  nn::LayerNorm norm_;
+};
+
+}  // namespace thaw::points
