@@ -1,5 +1,7 @@
 // Clouds <-> what a network works on; and files and pictures of clouds.
 
+#include <bit>
+#include <cmath>
 #include <numbers>
 
 #include <ATen/ATen.h>
@@ -8,6 +10,7 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/eight_bits.h"
+#include "core/io/bytes.h"
 #include "core/io/mesh_surface.h"
 #include "core/io/npy.h"
 #include "modalities/points/cloud_picture.h"
@@ -25,13 +28,13 @@ namespace {
 constexpr std::int64_t kTurntableFrames = 48;
 constexpr double kTurntableFps = 12.0;
 
-// One turn of all clouds side by side.
-void write_turntable(const at::Tensor& raw_NCK, More more, std::int64_t columns, const std::filesystem::path& path) {
+// One turn of a cloud, as a video.
+void write_turntable(const at::Tensor& raw_CK, More more, const std::filesystem::path& path) {
   Clip clip;
   for (std::int64_t t = 0; t < kTurntableFrames; ++t) {
     const double share = static_cast<double>(t) / static_cast<double>(kTurntableFrames);
-    const at::Tensor pictures = cloud_pictures(raw_NCK, more, {.turn = 2 * std::numbers::pi * share});
-    const at::Tensor sheet = sheet_pixels(pictures, columns);
+    const at::Tensor pictures = cloud_pictures(raw_CK.unsqueeze(0), more, {.turn = 2 * std::numbers::pi * share});
+    const at::Tensor sheet = sheet_pixels(pictures, 1);
     const std::int64_t h = sheet.size(1) / 2 * 2, w = sheet.size(2) / 2 * 2;  // H.264 takes even sides
     const at::Tensor frame = sheet.narrow(1, 0, h).narrow(2, 0, w).permute({1, 2, 0}).contiguous();
     const auto* pixels = frame.data_ptr<std::uint8_t>();
@@ -43,6 +46,30 @@ void write_turntable(const at::Tensor& raw_NCK, More more, std::int64_t columns,
   write_video(path, clip, {.rate = frame_rate(kTurntableFps)});
 }
 #endif
+
+/// All clouds in one file, told apart by the property "object", which the page's viewer shows side by side.
+std::string ply_of_all(const at::Tensor& raw_NCK, More more) {
+  std::string ply =
+      concat("ply\nformat binary_little_endian 1.0\nelement vertex ", raw_NCK.size(0) * raw_NCK.size(2), "\n");
+  std::vector<const char*> names{"x", "y", "z"};
+  if (more == More::kNormals) names.insert(names.end(), {"nx", "ny", "nz"});
+  for (const char* name : names) ply += concat("property float ", name, "\n");
+  if (more == More::kColors)
+    for (const char* name : {"red", "green", "blue"}) ply += concat("property uchar ", name, "\n");
+  ply += "property int object\nend_header\n";
+  const at::Tensor rows_NKC = raw_NCK.to(at::kCPU, at::kFloat).transpose(1, 2).contiguous();
+  const auto x = rows_NKC.accessor<float, 3>();
+  for (std::int64_t n = 0; n < rows_NKC.size(0); ++n)
+    for (std::int64_t k = 0; k < rows_NKC.size(1); ++k) {
+      for (std::size_t c = 0; c < names.size(); ++c)
+        append_le(ply, std::bit_cast<std::uint32_t>(x[n][k][static_cast<std::int64_t>(c)]));
+      if (more == More::kColors)
+        for (std::int64_t c = 3; c < 6; ++c)
+          ply += static_cast<char>(std::lround(255.0F * std::clamp(x[n][k][c], 0.0F, 1.0F)));
+      append_le(ply, static_cast<std::uint32_t>(n));
+    }
+  return ply;
+}
 
 /// decode(encode(raw)) == raw within 1e-6 of the largest coordinate for none and global-std; for the others it is the
 /// cloud at its normalised place and size.
@@ -88,20 +115,23 @@ class CloudCodec : public Codec {
   std::string sheet_png(const at::Tensor& raw_NCK, std::int64_t columns) const override {
     return sheet_of_pictures(cloud_pictures(raw_NCK, more_, {}), columns);
   }
-  std::vector<std::string> write_shown(const at::Tensor& raw_NCK, std::int64_t columns,
+  std::vector<std::string> write_shown(const at::Tensor& raw_NCK, std::int64_t /*columns*/,
                                        const std::filesystem::path& folder, const std::string& stem) const override {
-    std::vector<std::string> names = Codec::write_shown(raw_NCK, columns, folder, stem);
-#ifdef THAW_HAS_MEDIA
-    names.insert(names.begin(), stem + ".mp4");
-    write_turntable(raw_NCK, more_, columns, folder / names.front());
-#endif
-    return names;
+    write_file(folder / (stem + ".ply"), ply_of_all(raw_NCK, more_));
+    return {stem + ".ply"};
   }
+  bool shows_states() const override { return true; }
 
   void write(const at::Tensor& raw_NCK, const std::filesystem::path& folder, const std::string& stem,
              std::int64_t first) const override {
     for (std::int64_t i = 0; i < raw_NCK.size(0); ++i) {
       const std::filesystem::path path = folder / concat(stem, "_", padded(first + i), ".", format_);
+#ifdef THAW_HAS_MEDIA
+      if (format_ == "mp4" || format_ == "gif") {
+        write_turntable(raw_NCK[i], more_, path);
+        continue;
+      }
+#endif
       if (format_ == "npy") {
         const at::Tensor rows = raw_NCK[i].t().to(at::kFloat).contiguous();
         const auto* bytes = static_cast<const std::uint8_t*>(rows.data_ptr());
@@ -157,8 +187,13 @@ void register_codec(CodecRegistry& registry) {
          {"more", std::string("none"), "channels behind x y z", 0, 0, {"none", "normals", "colors"}},
          {.name = "format",
           .fallback = std::string("ply"),
-          .help = "of what is written",
+          .help = "of what is written; mp4, gif: the cloud turning once",
+#ifdef THAW_HAS_MEDIA
+          .choices = {"ply", "xyz", "npy", "mp4", "gif"},
+#else
           .choices = {"ply", "xyz", "npy"},
+#endif
+
           .is_hashed = false}},
         {}},
        [](const Settings& settings, const CodecParts&) -> CodecPtr { return std::make_shared<CloudCodec>(settings); }});

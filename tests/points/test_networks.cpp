@@ -21,11 +21,14 @@ const char* const kNetworks[] = {
     "{type: point_transformer, features: 16, depth: 2, heads: 2, told_by: tokens",
     "{type: point_transformer, features: 16, depth: 2, heads: 2, inducing: 5",
     "{type: point_transformer, features: 16, depth: 2, heads: 2, inducing: 5, told_by: tokens",
+    "{type: dit3d, side: 8, patch: 4, features: 16, depth: 2, heads: 2",
+    "{type: pvcnn, side: 4, features: 16, depth: 2",
 };
 
 std::unique_ptr<Backbone> fresh(const std::string& yaml, const DataSpec& spec = {{3, 20}, 3}) {
   BackboneRegistry registry("backbone");
   points::register_cloud_backbones(registry);
+  points::register_voxel_networks(registry);
   return registry.create(Config::parse(yaml, "t"), "", spec, 5);
 }
 
