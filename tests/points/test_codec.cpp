@@ -1,3 +1,7 @@
+#include <bit>
+#include <span>
+
+#include "core/io/bytes.h"
 #include "modalities/points/cloud_picture.h"
 #include "modalities/points/clouds.h"
 #include "tests/points/points.h"
@@ -114,14 +118,26 @@ CATCH_TEST_CASE("pictures show near points over far ones, and turn", "[points][c
   CATCH_CHECK(cloud_pictures(nothing, More::kNone, {}).eq(255).all().item<bool>());
 }
 
-CATCH_TEST_CASE("a page shows a sheet of clouds, and a turn of them where videos can be written", "[points][codec]") {
+CATCH_TEST_CASE("a page gets all clouds in one file that tells them apart, and states as samples", "[points][codec]") {
   const Scratch scratch;
-  const std::vector<std::string> names =
-      cloud_codec()->write_shown(random_clouds({5, 3, 64}), 3, scratch.folder(), "s");
-  CATCH_CHECK(names.back() == "s.png");
-  CATCH_CHECK(scratch.get("s.png").substr(1, 3) == "PNG");
-#ifdef THAW_HAS_MEDIA
-  CATCH_REQUIRE(names.size() == 2);
-  CATCH_CHECK(scratch.get("s.mp4").substr(4, 4) == "ftyp");
-#endif
+  const at::Tensor clouds = random_clouds({5, 3, 64});
+  CATCH_CHECK(cloud_codec()->shows_states());
+  CATCH_CHECK(cloud_codec()->write_shown(clouds, 3, scratch.folder(), "s") == std::vector<std::string>{"s.ply"});
+  const std::string ply = scratch.get("s.ply");
+  const std::string header =
+      "ply\nformat binary_little_endian 1.0\nelement vertex 320\nproperty float x\nproperty float y\nproperty float z\n"
+      "property int object\nend_header\n";
+  CATCH_REQUIRE(ply.substr(0, header.size()) == header);
+  CATCH_REQUIRE(ply.size() == header.size() + 320 * 16);
+  const auto bytes = std::as_bytes(std::span(ply)).subspan(header.size() + (3 * 64 + 7) * 16);  // point 7 of cloud 3
+  CATCH_CHECK(std::bit_cast<float>(load_le<std::uint32_t>(bytes, 4)) == clouds[3][1][7].item<float>());
+  CATCH_CHECK(load_le<std::uint32_t>(bytes, 12) == 3);
 }
+
+#ifdef THAW_HAS_MEDIA
+CATCH_TEST_CASE("a cloud is written as a video of one turn", "[points][codec]") {
+  const Scratch scratch;
+  cloud_codec("{type: point_cloud, format: mp4}")->write(random_clouds({1, 3, 64}), scratch.folder(), "s", 0);
+  CATCH_CHECK(scratch.get("s_000000.mp4").substr(4, 4) == "ftyp");
+}
+#endif
