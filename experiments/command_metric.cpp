@@ -37,15 +37,18 @@ CodecPtr codec_of(const Catalog& catalog, const EntryInfo& metric, const SampleS
     return catalog.codecs.create(config.section("codec"), "", CodecParts{});
   }
   std::string reasons;
-  const bool is_float = set.raw.is_floating_point();
-  for (const char* name : {"unit_range", "clip", "waveform"}) {
+  const bool are_bytes = set.raw.scalar_type() == at::kByte, are_numbers = set.raw.is_floating_point();
+  const std::vector<const char*> names = are_bytes     ? std::vector{"unit_range", "clip"}
+                                         : are_numbers ? std::vector{"waveform"}
+                                                       : std::vector<const char*>{};
+  for (const char* name : names) {
     Config config = Config::empty();
-    config.set("codec", name);
+    config.set("codec.type", name);
+    if (set.rate_hz > 0) config.set("codec.rate", std::to_string(set.rate_hz));
     CodecPtr codec = catalog.codecs.create(config.section("codec"), "", CodecParts{});
     try {
       codec->encoded_shape(set.raw[0].sizes().vec());
-      if (is_float == (std::string_view(name) == "waveform") && (is_float || set.raw.scalar_type() == at::kByte))
-        return codec;
+      return codec;
     } catch (const DataError& error) {
       reasons += concat(" ", error.what());
     }

@@ -5,8 +5,8 @@
 
 namespace thaw {
 
-/// A is measured against B; each is a .npz of samples, a run folder or a folder of videos or pictures. Options of the
-/// metric, `features=`, `judge=`, `n=`, `seed=`; --json.
+/// A is measured against B; each is a .npz of samples, a run folder, or a folder of videos, of pictures or of sounds.
+/// Options of the metric, `features=`, `judge=`, `n=`, `seed=`; --json.
 int command_metric(CommandLine line, const Catalog& catalog);
 
 }  // namespace thaw

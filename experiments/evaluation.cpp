@@ -12,6 +12,7 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "experiments/inputs.h"
+#include "experiments/pipeline.h"
 #include "experiments/sampling.h"
 
 namespace thaw {
@@ -180,9 +181,10 @@ nlohmann::json measure_reconstruction(const Experiment& experiment, const Model&
   }
   const at::Tensor back = at::cat(back_parts);
   const std::int64_t shown = std::min(kShown, raw.size(0));
-  const at::Tensor pairs = at::stack({raw.narrow(0, 0, shown), codec.decode(back.narrow(0, 0, shown))}, 1);
+  const at::Tensor original_raw = raw.narrow(0, 0, shown), back_raw = codec.decode(back.narrow(0, 0, shown));
   make_folder(folder);
-  write_file(folder / "reconstructions.png", codec.sheet_png(pairs.flatten(0, 1), 10));
+  write_file(folder / "reconstructions.png", codec.sheet_png(at::stack({original_raw, back_raw}, 1).flatten(0, 1), 10));
+  write_reconstructions(codec, original_raw, back_raw, folder);
   nlohmann::json result = evaluator.measure({.encoded = back, .originals = x});
   result["n"] = raw.size(0);
   if (!index_parts.empty()) result["codes_used"] = std::get<0>(at::_unique2(at::cat(index_parts))).numel();

@@ -53,7 +53,8 @@ Subject subject_of(const Experiment& experiment, const at::Tensor& raw, const st
 nlohmann::json measure_accuracy(const Experiment& experiment, const Model& model);
 
 /// The peak signal-to-noise ratio of held-out examples through an autoencoder, in dB, with an interval; the number of
-/// codes in use, where it has codes. Writes originals beside reconstructions into folder/reconstructions.png.
+/// codes in use, where it has codes. Writes originals beside reconstructions into folder/reconstructions.png, and what the page
+/// shows of them.
 nlohmann::json measure_reconstruction(const Experiment& experiment, const Model& model,
                                       const std::filesystem::path& folder);
 

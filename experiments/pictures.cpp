@@ -172,6 +172,14 @@ void write_pictures(const Experiment& experiment, const Model& model, const Samp
   pictures.finish();
 }
 
+void write_reconstructions(const Codec& codec, const at::Tensor& original_raw, const at::Tensor& raw,
+                           const std::filesystem::path& folder) {
+  PictureWriter pictures(codec, folder);
+  pictures.add_shown("reconstructions", "reconstruction", "held-out examples", raw);
+  pictures.add_shown("originals", "original", "held-out examples", original_raw);
+  pictures.finish();
+}
+
 void write_nearest(const Experiment& experiment, const Samples& samples, const nlohmann::json& measured,
                    const std::filesystem::path& folder) {
   const auto distances = measured.at("per_sample").at("nearest_training").get<std::vector<double>>();

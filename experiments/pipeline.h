@@ -49,6 +49,10 @@ Samples read_samples(const std::filesystem::path& path);
 void write_pictures(const Experiment& experiment, const Model& model, const Samples& samples,
                     const std::filesystem::path& folder);
 
+/// The same of examples through an autoencoder and back, [n, ...] both.
+void write_reconstructions(const Codec& codec, const at::Tensor& original_raw, const at::Tensor& raw,
+                           const std::filesystem::path& folder);
+
 /// Adds to these the samples that metric nearest_training found nearest to training examples, and those examples.
 void write_nearest(const Experiment& experiment, const Samples& samples, const nlohmann::json& measured,
                    const std::filesystem::path& folder);

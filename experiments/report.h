@@ -106,6 +106,7 @@ struct ReportData {
   ReportPrompts prompts{};
   std::vector<ReportAlong> along{};
   std::vector<ReportDistribution> distributions{};
+  std::vector<ReportMedium> reconstructions{}, originals{};         // of equal captions
   std::vector<ReportMedium> nearest_samples{}, nearest_training{};  // of equal captions
   std::string memorisation{};                                       // what was found of copies
 };

@@ -326,6 +326,8 @@ ReportData load_report(const fs::path& run_folder) {
     data.reverse = read_media_list(index, "reverse", path, media);
     data.samples = read_media_list(index, "samples", path, media);
     data.real = read_media_list(index, "real", path, media);
+    data.reconstructions = read_media_list(index, "reconstructions", path, media);
+    data.originals = read_media_list(index, "originals", path, media);
     data.nearest_samples = read_media_list(index, "nearest_samples", path, media);
     data.nearest_training = read_media_list(index, "nearest_training", path, media);
     add_verdicts(data.prompts, data.samples);

@@ -216,6 +216,10 @@ std::string render_report(const ReportData& data) {
                 ? media_section("samples", "Samples", "", media_list(data.samples, "Samples"))
                 : media_section("samples", "Samples", "At the left what was generated, at the right held-out examples.",
                                 beside(data.samples, data.real, "Samples"));
+  if (!data.reconstructions.empty())
+    body += media_section("reconstructions", "Reconstructions",
+                          "Held-out examples through the autoencoder, at the left what it gives back.",
+                          beside(data.reconstructions, data.originals, "Reconstructions", {"given back", "original"}));
   body += nearest_section(data);
   body += comparison_section(data);
   body += measurements_section(data);

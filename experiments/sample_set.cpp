@@ -11,6 +11,7 @@
 #include "core/base/text.h"
 #include "experiments/cloud_set.h"
 #include "experiments/pipeline.h"
+#include "modalities/audio/sound_input.h"
 #ifdef THAW_HAS_MEDIA
 #include "modalities/media/image_file.h"
 #include "modalities/media/video_file.h"
@@ -22,15 +23,53 @@ namespace fs = std::filesystem;
 
 namespace {
 
-#ifdef THAW_HAS_MEDIA
 constexpr std::int64_t kMaxBytes = std::int64_t{8} << 30;  // of a set in memory
-constexpr std::int64_t kMaxFrames = 4096;
 
 std::string suffix_of(const fs::path& path) {
   std::string suffix = path.extension().string();
   std::ranges::transform(suffix, suffix.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return suffix;
 }
+
+// Files with these suffixes in a folder and those below it, the first n in the order of their names.
+std::vector<fs::path> files_in(const fs::path& folder, const std::set<std::string>& suffixes, std::int64_t n) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file() && suffixes.contains(suffix_of(entry.path()))) files.push_back(entry.path());
+  std::ranges::sort(files);
+  if (n > 0 && static_cast<std::int64_t>(files.size()) > n) files.resize(static_cast<std::size_t>(n));
+  return files;
+}
+
+// Refuses a sample unlike the others, and sets that do not fit.
+void add_sample(const fs::path& folder, const fs::path& file, const at::Tensor& sample, std::vector<at::Tensor>& to) {
+  to.push_back(sample);
+  if (sample.sizes() != to.front().sizes())
+    throw DataError(concat(file.string(), ": is ", sample.sizes(), ", the others are ", to.front().sizes(), "."));
+  if (static_cast<std::int64_t>(to.size() * sample.nbytes()) > kMaxBytes)
+    throw DataError(concat(folder.string(), ": more than ", format_bytes(kMaxBytes), " in all; take fewer with n=."));
+}
+
+SampleSet read_sounds(const fs::path& folder, const std::vector<fs::path>& files) {
+  SampleSet set;
+  std::vector<at::Tensor> samples;
+  for (const fs::path& file : files) {
+    audio::SoundInput input(file);
+    if (set.rate_hz == 0) set.rate_hz = input.rate_hz();
+    if (input.rate_hz() != set.rate_hz)
+      throw DataError(
+          concat(file.string(), ": has ", input.rate_hz(), " samples a second, the others have ", set.rate_hz, "."));
+    const audio::SoundForm form{.rate_hz = set.rate_hz, .channels = 1};
+    const std::int64_t length = input.num_samples(form);
+    if (length > kMaxBytes / 4) throw DataError(concat(file.string(), ": of ", length, " samples."));
+    add_sample(folder, file, input.read(0, length, form), samples);
+  }
+  set.raw = at::stack(samples);
+  return set;
+}
+
+#ifdef THAW_HAS_MEDIA
+constexpr std::int64_t kMaxFrames = 4096;
 
 at::Tensor tensor_of(const std::vector<std::uint8_t>& pixels, std::vector<std::int64_t> shape) {
   const at::Tensor values = at::empty(shape, at::kByte);
@@ -50,37 +89,29 @@ at::Tensor read_sample(const fs::path& path, bool is_video) {
       .contiguous();
 }
 
-SampleSet read_folder(const fs::path& folder, std::int64_t n) {
-  static const std::set<std::string> kVideos{".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif"};
-  static const std::set<std::string> kPictures{".png", ".jpg", ".jpeg"};
-  std::vector<fs::path> videos, pictures;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!entry.is_regular_file()) continue;
-    if (kVideos.contains(suffix_of(entry.path()))) videos.push_back(entry.path());
-    if (kPictures.contains(suffix_of(entry.path()))) pictures.push_back(entry.path());
-  }
-  if (videos.empty() == pictures.empty())
-    throw DataError(concat(folder.string(), ": holds ", videos.empty() ? "neither" : "both", " videos ",
-                           videos.empty() ? "nor" : "and", " pictures; a set is of one kind."));
-  std::vector<fs::path>& files = videos.empty() ? pictures : videos;
-  std::ranges::sort(files);
-  if (n > 0 && static_cast<std::int64_t>(files.size()) > n) files.resize(static_cast<std::size_t>(n));
+SampleSet read_seen(const fs::path& folder, const std::vector<fs::path>& files, bool are_videos) {
   std::vector<at::Tensor> samples;
-  for (const fs::path& file : files) {
-    samples.push_back(read_sample(file, !videos.empty()));
-    if (samples.back().sizes() != samples.front().sizes())
-      throw DataError(
-          concat(file.string(), ": is ", samples.back().sizes(), ", the others are ", samples.front().sizes(), "."));
-    if (static_cast<std::int64_t>(samples.size()) * samples.front().numel() > kMaxBytes)
-      throw DataError(concat(folder.string(), ": more than ", format_bytes(kMaxBytes), " in all; take fewer with n=."));
-  }
+  for (const fs::path& file : files) add_sample(folder, file, read_sample(file, are_videos), samples);
   return {at::stack(samples), {}, ""};
 }
 #else
-SampleSet read_folder(const fs::path& folder, std::int64_t) {
+SampleSet read_seen(const fs::path& folder, const std::vector<fs::path>&, bool) {
   throw DataError(concat(folder.string(), ": this program was built without libav; name a .npz or a run."));
 }
 #endif
+
+SampleSet read_folder(const fs::path& folder, std::int64_t n) {
+  const std::vector<fs::path> videos = files_in(folder, {".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif"}, n);
+  const std::vector<fs::path> pictures = files_in(folder, {".png", ".jpg", ".jpeg"}, n);
+  const std::vector<fs::path> sounds = files_in(folder, {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"}, n);
+  const int kinds = !videos.empty() + !pictures.empty() + !sounds.empty();
+  if (kinds != 1)
+    throw DataError(concat(folder.string(), kinds == 0 ? ": holds no videos, pictures or sounds."
+                                                       : ": holds several of videos, pictures and sounds; a set is of "
+                                                         "one kind."));
+  if (!sounds.empty()) return read_sounds(folder, sounds);
+  return read_seen(folder, videos.empty() ? pictures : videos, !videos.empty());
+}
 
 SampleSet read_npz_set(const fs::path& path, std::int64_t n) {
   Samples samples = read_samples(path);
@@ -120,7 +151,7 @@ SampleSet read_sample_set(const fs::path& path, std::int64_t n) {
     set = read_any_folder(path, n);
   else
     throw DataError(
-        concat(path.string(), ": is no .npz of samples, no run and no folder of videos, pictures or clouds."));
+        concat(path.string(), ": is no .npz of samples, no run and no folder of videos, pictures, sounds or clouds."));
   set.hash = content_hash({static_cast<const char*>(set.raw.data_ptr()), set.raw.nbytes()});
   return set;
 }

@@ -16,6 +16,7 @@ class SoundCodec : public Codec {
 
   /// A sound file's first samples at this codec's rate, [channels, T] of raw_shape; behind a shorter one is silence.
   at::Tensor read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_shape) const override;
+  std::int64_t rate_hz() const { return rate_hz_; }
 
   std::int64_t rate_hz() const { return rate_hz_; }
 

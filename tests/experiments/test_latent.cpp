@@ -42,6 +42,11 @@ CATCH_TEST_CASE("an autoencoder trains, resumes to the same bits, and is measure
   const nlohmann::json metrics = json_of(scratch / "whole" / "metrics.json");
   CATCH_CHECK(metrics["psnr"].get<double>() > 8.0);  // 7 dB: every pixel at the mean
   CATCH_CHECK(std::filesystem::exists(scratch / "whole" / "pictures" / "reconstructions.png"));
+  const nlohmann::json pictures = json_of(scratch / "whole" / "pictures" / "index.json");
+  CATCH_CHECK(pictures["reconstructions"].size() == pictures["originals"].size());
+  const std::string page = read_file(scratch / "whole" / "report.html");
+  CATCH_CHECK(page.find("held-out examples, given back") != std::string::npos);
+  CATCH_CHECK(page.find("held-out examples, original") != std::string::npos);
   // The same from the checkpoint of step 16, which holds the discriminator.
   const std::filesystem::path from = scratch / "whole" / "checkpoints", to = scratch / "part" / "checkpoints";
   std::filesystem::create_directories(to);
