@@ -102,7 +102,7 @@ class LibavSource : public SoundSource {
     stream_ = only_stream(*file_, AVMEDIA_TYPE_AUDIO, "sound", where_);
     decoder_ = make_decoder(*stream_, where_);
     decoder_->max_samples = kMostFrameSamples;
-    av_check(avcodec_open2(decoder_.get(), decoder_->codec, nullptr), "open its decoder", where_);
+    av_check_file(avcodec_open2(decoder_.get(), decoder_->codec, nullptr), "open its decoder", where_);
     packet_ = av_owned(av_packet_alloc(), where_);
     frame_ = av_owned(av_frame_alloc(), where_);
     is_first_ = true;
@@ -145,7 +145,7 @@ class LibavSource : public SoundSource {
       if (code == 0 && frame_->nb_samples == 0) continue;
       if (code == 0) break;
       if (code == AVERROR_EOF) return false;
-      if (code != AVERROR(EAGAIN)) av_check(code, concat("decode it after ", now()), where_);
+      if (code != AVERROR(EAGAIN)) av_check_file(code, concat("decode it after ", now()), where_);
       feed();
     }
     if (frame_->decode_error_flags != 0 || (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0)
@@ -160,14 +160,14 @@ class LibavSource : public SoundSource {
     while (true) {
       const int code = av_read_frame(file_.get(), packet_.get());
       if (code == AVERROR_EOF) {
-        av_check(avcodec_send_packet(decoder_.get(), nullptr), "decode its end", where_);
+        av_check_file(avcodec_send_packet(decoder_.get(), nullptr), "decode its end", where_);
         return;
       }
-      av_check(code, concat("read on after ", now()), where_);
+      av_check_file(code, concat("read on after ", now()), where_);
       const bool is_ours = packet_->stream_index == stream_->index;
       const int sent = is_ours ? avcodec_send_packet(decoder_.get(), packet_.get()) : 0;
       av_packet_unref(packet_.get());
-      av_check(sent, concat("decode it after ", now()), where_);
+      av_check_file(sent, concat("decode it after ", now()), where_);
       if (is_ours) return;
     }
   }
