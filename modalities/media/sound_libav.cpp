@@ -19,7 +19,7 @@ namespace thaw {
 namespace {
 
 constexpr std::int64_t kMostFrameSamples = std::int64_t{1} << 21;
-constexpr double kPreroll_s = 0.25;  // decoders of AAC, Opus and MP3 need what came before
+constexpr double kPrerollSeconds = 0.25;  // decoders of AAC, Opus and MP3 need what came before
 
 // Demuxers that read the file they are given and nothing else.
 constexpr const char* kFormats =
@@ -112,7 +112,7 @@ class LibavSource : public SoundSource {
 
   // What an edit list takes off the beginning comes back after a seek to it, so that the beginning is read anew.
   void enter(std::int64_t sample) {
-    for (double back_s = kPreroll_s;; back_s *= 4.0) {
+    for (double back_s = kPrerollSeconds;; back_s *= 4.0) {
       const double time_s = std::min(static_cast<double>(sample) / info_.rate, last_page_s_) - back_s;
       if (time_s <= 0.0) return start();  // no index, or one that leads too far
       samples_.clear();

@@ -27,7 +27,7 @@ void expect_whole_aiff(std::span<const std::byte> file, const std::string& where
                            file.size()));
 }
 
-constexpr double kMostSkipped_s = 30.0;
+constexpr double kMostSkippedSeconds = 30.0;
 
 // libsndfile 1.2.0 comes out at the wrong place when it seeks in OGG and MP3: short ones are read from their start,
 // long ones by libav, which for its part loses samples of OGGs of a page.
@@ -53,7 +53,7 @@ class SndfileSource : public SoundSource {
     if (found.frames == 0) throw DataError(concat(where_, ": cannot read: a sound without samples"));
     if (found.frames > 0 && found.frames < kUnknown) info_.num_samples = found.frames;
     is_read_through_ = is_sought_badly(found.format);
-    if (is_read_through_ && (info_.num_samples == 0 || info_.num_samples > kMostSkipped_s * info_.rate)) close();
+    if (is_read_through_ && (info_.num_samples == 0 || info_.num_samples > kMostSkippedSeconds * info_.rate)) close();
   }
   ~SndfileSource() override {
     close();
