@@ -327,6 +327,17 @@ CATCH_TEST_CASE("a file that is no sound, lies or ends early is told in one line
   CATCH_CHECK(refusal(scratch / "mute.mp4").ends_with("cannot read: there is no sound in it"));
 }
 
+CATCH_TEST_CASE("a file that is refused is not left open", "[media][sound]") {
+  const Scratch scratch;
+  const auto num_open = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{});
+  };
+  const auto path = scratch.put("many.wav", wav_header(1000, 16000, std::string(4000, '\0')));
+  const auto before = num_open();
+  for (int i = 0; i < 10; ++i) CATCH_CHECK(!refusal(path).empty());
+  CATCH_CHECK(num_open() == before);
+}
+
 CATCH_TEST_CASE("a length that a header lies about takes no memory", "[media][sound]") {
   const Scratch scratch;
   write_sound(scratch / "a.flac", tone(20'000, 16000));
