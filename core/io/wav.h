@@ -19,7 +19,7 @@ struct WavFormat {
 std::string encode_wav(std::span<const float> interleaved, WavFormat format);
 
 /// Bounds of what is read as sound, here and by the libraries.
-constexpr std::int64_t kMostSoundChannels = 64, kLeastSoundRate_hz = 1000, kMostSoundRate_hz = 384'000;
+constexpr std::int64_t kMostSoundChannels = 64, kLeastSoundHz = 1000, kMostSoundHz = 384'000;
 
 /// Throws DataError "where: cannot read: ..." for channels and rates outside of the bounds.
 void expect_sound_format(const WavFormat& format, const std::string& where);

@@ -108,9 +108,9 @@ void decode_floats(const std::byte* from, std::span<float> to) {
 void expect_sound_format(const WavFormat& format, const std::string& where) {
   if (format.channels < 1 || format.channels > kMostSoundChannels)
     refuse(where, concat("a sound of ", format.channels, " channels; 1 to ", kMostSoundChannels, " are taken"));
-  if (format.rate_hz < kLeastSoundRate_hz || format.rate_hz > kMostSoundRate_hz)
-    refuse(where, concat("a sound of ", format.rate_hz, " samples a second; ", kLeastSoundRate_hz, " to ",
-                         kMostSoundRate_hz, " are taken"));
+  if (format.rate_hz < kLeastSoundHz || format.rate_hz > kMostSoundHz)
+    refuse(where, concat("a sound of ", format.rate_hz, " samples a second; ", kLeastSoundHz, " to ", kMostSoundHz,
+                         " are taken"));
 }
 
 void expect_finite_samples(std::span<const float> interleaved, const WavFormat& format, std::int64_t first,

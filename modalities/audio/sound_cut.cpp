@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::uint8_t kSoundTensor = 5;  // of Purpose::kAugment; clips draw from 4
 constexpr int kMostDraws = 8;             // of places for a part that is not silent
-constexpr double kMostTrimmed_s = 120.0, kSilentPeak = 1e-6, kWindow_s = 0.01;
+constexpr double kMostTrimmedSeconds = 120.0, kSilentPeak = 1e-6, kWindowSeconds = 0.01;
 constexpr std::int64_t kWholeUpTo = 4;
 
 double from_decibels(double decibels) {
@@ -216,7 +216,8 @@ std::int64_t rate_at_pitch(const SoundCut& cut, const CutDraws& draws) {
 at::Tensor without_silence(const at::Tensor& sound_CT, std::int64_t rate_hz, double below_peak_db) {
   const double peak = peak_of(sound_CT);
   if (peak < kSilentPeak) return sound_CT;
-  const auto window = std::max<std::int64_t>(1, static_cast<std::int64_t>(kWindow_s * static_cast<double>(rate_hz)));
+  const auto window =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(kWindowSeconds * static_cast<double>(rate_hz)));
   const at::Tensor loud =
       (sound_CT.abs().amax(0) > peak * from_decibels(below_peak_db)).nonzero();  // [n, 1], at least the peak itself
   const std::int64_t first = loud[0].item<std::int64_t>() / window * window;
@@ -232,9 +233,10 @@ at::Tensor whole_at(const fs::path& path, SoundInput& input, const SoundPart& pa
   const Stretch stretch = stretch_of(input, part, form, where);
   const double duration_s =
       static_cast<double>(stretch.count) / static_cast<double>(std::max<std::int64_t>(1, form.rate_hz));
-  if (cut.is_trimmed && duration_s > kMostTrimmed_s)
+  if (cut.is_trimmed && duration_s > kMostTrimmedSeconds)
     throw DataError(concat(where, ": ", format_short(duration_s),
-                           " s are too long for silence: trim, which reads all; ", kMostTrimmed_s, " s are taken"));
+                           " s are too long for silence: trim, which reads all; ", kMostTrimmedSeconds,
+                           " s are taken"));
   if (!cut.is_trimmed && stretch.count > kWholeUpTo * cut.samples) return {};
   const at::Tensor all = input.read(stretch.first, stretch.count, form);
   if (all.size(1) == 0) throw DataError(concat(where, ": cannot read: a sound without samples"));

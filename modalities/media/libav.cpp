@@ -29,6 +29,10 @@ std::string av_error_text(int code) {
 
 int av_check(int code, std::string_view what, const std::string& where) {
   if (code == AVERROR(ENOMEM)) throw_av_memory(where);
+  return av_check_file(code, what, where);
+}
+
+int av_check_file(int code, std::string_view what, const std::string& where) {
   if (code < 0) throw DataError(concat(where, ": cannot ", what, ": ", av_error_text(code)));
   return code;
 }
@@ -63,7 +67,7 @@ void probe(AVFormatContext& context, const std::string& where) {
   for (AVDictionary*& of_stream : options) av_dict_set_int(&of_stream, "max_pixels", kMostPixels, 0);
   const int code = avformat_find_stream_info(&context, options.data());
   for (AVDictionary*& of_stream : options) av_dict_free(&of_stream);
-  av_check(code, "read its streams", where);
+  av_check_file(code, "read its streams", where);
   expect_bounded();
 }
 
@@ -80,7 +84,7 @@ AvPtr<AVFormatContext> open_media(const std::string& where, const char* formats,
   av_dict_set(&options, "format_whitelist", formats, 0);
   const int code = avformat_open_input(&context, concat("file:", where).c_str(), nullptr, &options);
   av_dict_free(&options);
-  av_check(code, concat("read it as ", what), where);  // which has freed the context
+  av_check_file(code, concat("read it as ", what), where);  // which has freed the context
   AvPtr<AVFormatContext> file(context);
   probe(*file, where);
   return file;

@@ -36,6 +36,9 @@ std::string av_error_text(int code);
 /// `code` when it is no error; DataError "where: cannot <what>: <libav's text>" otherwise.
 int av_check(int code, std::string_view what, const std::string& where);
 
+/// The same for what a file leads to: too much memory, which libav refuses with the code for none, is the file's fault.
+int av_check_file(int code, std::string_view what, const std::string& where);
+
 /// ResourceError when libav returned no object: it ran out of memory.
 template <class T>
 AvPtr<T> av_owned(T* object, const std::string& where);

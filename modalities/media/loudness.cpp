@@ -12,7 +12,7 @@ namespace thaw {
 
 namespace {
 
-constexpr double kGatingBlock_s = 0.4;
+constexpr double kGatingSeconds = 0.4;
 
 struct Deleter {
   void operator()(ebur128_state* state) const { ebur128_destroy(&state); }
@@ -32,7 +32,7 @@ Loudness measure_loudness(const Sound& sound, const std::string& where) {
   if (!state || sound.num_samples() == 0)
     throw DataError(concat(where, ": its loudness cannot be measured: ", sound.channels, " channels at ", sound.rate,
                            " Hz, ", sound.num_samples(), " samples"));
-  const auto least = static_cast<std::int64_t>(kGatingBlock_s * sound.rate) + 1;
+  const auto least = static_cast<std::int64_t>(kGatingSeconds * sound.rate) + 1;
   for (std::int64_t heard = 0; heard < std::max(least, sound.num_samples()); heard += sound.num_samples())
     expect_done(
         ebur128_add_frames_float(state.get(), sound.samples.data(), static_cast<std::size_t>(sound.num_samples())),

@@ -19,7 +19,7 @@ namespace thaw {
 namespace {
 
 constexpr std::int64_t kMostFrameSamples = std::int64_t{1} << 21;
-constexpr double kPreroll_s = 0.25;  // decoders of AAC, Opus and MP3 need what came before
+constexpr double kPrerollSeconds = 0.25;  // decoders of AAC, Opus and MP3 need what came before
 
 // Demuxers that read the file they are given and nothing else.
 constexpr const char* kFormats =
@@ -102,7 +102,7 @@ class LibavSource : public SoundSource {
     stream_ = only_stream(*file_, AVMEDIA_TYPE_AUDIO, "sound", where_);
     decoder_ = make_decoder(*stream_, where_);
     decoder_->max_samples = kMostFrameSamples;
-    av_check(avcodec_open2(decoder_.get(), decoder_->codec, nullptr), "open its decoder", where_);
+    av_check_file(avcodec_open2(decoder_.get(), decoder_->codec, nullptr), "open its decoder", where_);
     packet_ = av_owned(av_packet_alloc(), where_);
     frame_ = av_owned(av_frame_alloc(), where_);
     is_first_ = true;
@@ -112,7 +112,7 @@ class LibavSource : public SoundSource {
 
   // What an edit list takes off the beginning comes back after a seek to it, so that the beginning is read anew.
   void enter(std::int64_t sample) {
-    for (double back_s = kPreroll_s;; back_s *= 4.0) {
+    for (double back_s = kPrerollSeconds;; back_s *= 4.0) {
       const double time_s = std::min(static_cast<double>(sample) / info_.rate, last_page_s_) - back_s;
       if (time_s <= 0.0) return start();  // no index, or one that leads too far
       samples_.clear();
@@ -145,7 +145,7 @@ class LibavSource : public SoundSource {
       if (code == 0 && frame_->nb_samples == 0) continue;
       if (code == 0) break;
       if (code == AVERROR_EOF) return false;
-      if (code != AVERROR(EAGAIN)) av_check(code, concat("decode it after ", now()), where_);
+      if (code != AVERROR(EAGAIN)) av_check_file(code, concat("decode it after ", now()), where_);
       feed();
     }
     if (frame_->decode_error_flags != 0 || (frame_->flags & AV_FRAME_FLAG_CORRUPT) != 0)
@@ -160,14 +160,14 @@ class LibavSource : public SoundSource {
     while (true) {
       const int code = av_read_frame(file_.get(), packet_.get());
       if (code == AVERROR_EOF) {
-        av_check(avcodec_send_packet(decoder_.get(), nullptr), "decode its end", where_);
+        av_check_file(avcodec_send_packet(decoder_.get(), nullptr), "decode its end", where_);
         return;
       }
-      av_check(code, concat("read on after ", now()), where_);
+      av_check_file(code, concat("read on after ", now()), where_);
       const bool is_ours = packet_->stream_index == stream_->index;
       const int sent = is_ours ? avcodec_send_packet(decoder_.get(), packet_.get()) : 0;
       av_packet_unref(packet_.get());
-      av_check(sent, concat("decode it after ", now()), where_);
+      av_check_file(sent, concat("decode it after ", now()), where_);
       if (is_ours) return;
     }
   }

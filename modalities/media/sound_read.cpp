@@ -12,7 +12,7 @@ namespace thaw {
 namespace {
 
 constexpr std::int64_t kBlock = 4096;            // samples a channel that are decoded at once
-constexpr double kCoarse_s = 0.25;               // what a header's duration may be wrong by
+constexpr double kCoarseSeconds = 0.25;          // what a header's duration may be wrong by
 constexpr std::int64_t kMostReserved = 1 << 20;  // samples that memory is taken for before any was read
 
 std::unique_ptr<SoundSource> open_source(const std::filesystem::path& path) {
@@ -50,7 +50,7 @@ struct SoundReader::Impl {
     const auto room = static_cast<std::size_t>(std::clamp<std::int64_t>(most, 1, kBlock));
     const std::int64_t count = source->read(std::span(block).first(room * channels));
     const std::int64_t slack =
-        source->has_exact_length() ? 0 : static_cast<std::int64_t>(kCoarse_s * source->info().rate);
+        source->has_exact_length() ? 0 : static_cast<std::int64_t>(kCoarseSeconds * source->info().rate);
     if (count == 0 && position + slack < length)
       throw DataError(concat(where, ": cannot read: truncated: it ends after ", position, " samples of the ", length,
                              " that its header speaks of"));
@@ -94,7 +94,7 @@ Sound SoundReader::read(std::int64_t first, std::int64_t count, const SoundShape
   Impl& own = *impl_;
   SoundShaper shaper(info().rate, info().channels, shape, own.where);
   // Moments that both rates share lie `down` input and `up` output samples apart: filters begin there in phase.
-  const std::int64_t common = std::gcd(info().rate, shaper.rate());
+  const std::int64_t common = std::max(1, std::gcd(info().rate, shaper.rate()));
   const std::int64_t up = shaper.rate() / common, down = info().rate / common;
   const std::int64_t shared = std::max<std::int64_t>(0, first * down / up - shaper.reach()) / down;
   const auto channels = static_cast<std::size_t>(shaper.channels());

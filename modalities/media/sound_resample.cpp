@@ -35,6 +35,10 @@ Filter filter_of(ResampleQuality quality) {
   return {256, 12.0, 0.99};
 }
 
+struct Stream {
+  int rate, channels;
+};
+
 struct SwrDeleter {
   void operator()(SwrContext* context) const { swr_free(&context); }
 };
@@ -49,24 +53,23 @@ ResampleQuality resample_quality(const std::string& name) {
 
 struct SoundShaper::Resampler {
   std::unique_ptr<SwrContext, SwrDeleter> context;
-  int channels_in, channels_out;
-  std::int64_t num_in = 0, num_out = 0;  // so far
-  int rate_in, rate_out;
+  Stream in, out;
+  std::int64_t num_in = 0, num_out = 0;  // samples a channel so far
   std::string where;
 
-  Resampler(int rate_from, int rate_to, int from, int to, const Filter& filter, const std::string& name)
-      : channels_in(from), channels_out(to), rate_in(rate_from), rate_out(rate_to), where(name) {
+  Resampler(const Stream& from, const Stream& to, const Filter& filter, const std::string& name)
+      : in(from), out(to), where(name) {
     silence_libav();
     AVChannelLayout layout_in{}, layout_out{};
-    av_channel_layout_default(&layout_in, from);
-    av_channel_layout_default(&layout_out, to);
+    av_channel_layout_default(&layout_in, in.channels);
+    av_channel_layout_default(&layout_out, out.channels);
     SwrContext* made = nullptr;
-    av_check(swr_alloc_set_opts2(&made, &layout_out, AV_SAMPLE_FMT_FLT, rate_to, &layout_in, AV_SAMPLE_FMT_FLT,
-                                 rate_from, 0, nullptr),
+    av_check(swr_alloc_set_opts2(&made, &layout_out, AV_SAMPLE_FMT_FLT, out.rate, &layout_in, AV_SAMPLE_FMT_FLT,
+                                 in.rate, 0, nullptr),
              "prepare its resampling", where);
     context.reset(made);
-    if (rate_from != rate_to) {
-      const int phases = rate_to / std::gcd(rate_from, rate_to);
+    if (in.rate != out.rate) {
+      const int phases = out.rate / std::max(1, std::gcd(in.rate, out.rate));
       av_opt_set_int(made, "filter_size", filter.taps, 0);
       av_opt_set_int(made, "phase_shift", 10, 0);
       av_opt_set_int(made, "exact_rational", 1, 0);
@@ -82,14 +85,14 @@ struct SoundShaper::Resampler {
   void convert(const float* from, int count, std::vector<float>& to) {
     const int room = std::max(swr_get_out_samples(context.get(), count), 0) + 64;
     const std::size_t before = to.size();
-    to.resize(before + static_cast<std::size_t>(room) * static_cast<std::size_t>(channels_out));
-    auto* out = reinterpret_cast<std::uint8_t*>(to.data() + before);
-    const auto* in = reinterpret_cast<const std::uint8_t*>(from);
-    const int made =
-        av_check(swr_convert(context.get(), &out, room, from != nullptr ? &in : nullptr, count), "resample it", where);
+    to.resize(before + static_cast<std::size_t>(room) * static_cast<std::size_t>(out.channels));
+    auto* made_at = reinterpret_cast<std::uint8_t*>(to.data() + before);
+    const auto* read_at = reinterpret_cast<const std::uint8_t*>(from);
+    const int made = av_check(swr_convert(context.get(), &made_at, room, from != nullptr ? &read_at : nullptr, count),
+                              "resample it", where);
     num_in += count;
     num_out += made;
-    to.resize(before + static_cast<std::size_t>(made) * static_cast<std::size_t>(channels_out));
+    to.resize(before + static_cast<std::size_t>(made) * static_cast<std::size_t>(out.channels));
   }
 };
 
@@ -106,8 +109,8 @@ SoundShaper::SoundShaper(int rate_in, int channels_in, const SoundShape& shape, 
   const Filter filter = filter_of(shape.quality);
   const double stretch = std::max(1.0, static_cast<double>(rate_in) / rate_) / filter.cutoff;
   if (rate_ != rate_in) reach_ = static_cast<std::int64_t>(std::ceil(filter.taps * stretch)) + 32;
-  resampler_ =
-      std::make_unique<Resampler>(rate_in, rate_, channels_inside_, is_matrix ? 2 : channels_inside_, filter, where);
+  resampler_ = std::make_unique<Resampler>(Stream{rate_in, channels_inside_},
+                                           Stream{rate_, is_matrix ? 2 : channels_inside_}, filter, where);
 }
 
 SoundShaper::~SoundShaper() = default;
@@ -144,11 +147,11 @@ void SoundShaper::finish(std::vector<float>& to) {
   if (!resampler_) return;
   Resampler& own = *resampler_;
   const std::int64_t before = own.num_out;
-  const std::int64_t due = (own.num_in * own.rate_out + own.rate_in - 1) / own.rate_in;
+  const std::int64_t due = (own.num_in * own.out.rate + own.in.rate - 1) / own.in.rate;
   out_.clear();
   own.convert(nullptr, 0, out_);
   // The mirrored tail of libswresample may give a sample more or less than the sound has moments.
-  out_.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, due - before) * own.channels_out), 0.0F);
+  out_.resize(static_cast<std::size_t>(std::max<std::int64_t>(0, due - before) * own.out.channels), 0.0F);
   spread(out_, to);
 }
 

@@ -27,7 +27,7 @@ void expect_whole_aiff(std::span<const std::byte> file, const std::string& where
                            file.size()));
 }
 
-constexpr double kMostSkipped_s = 30.0;
+constexpr double kMostSkippedSeconds = 30.0;
 
 // libsndfile 1.2.0 comes out at the wrong place when it seeks in OGG and MP3: short ones are read from their start,
 // long ones by libav, which for its part loses samples of OGGs of a page.
@@ -36,12 +36,26 @@ bool is_sought_badly(int format) {
   return type == SF_FORMAT_OGG || type == SF_FORMAT_MPEG;
 }
 
+// Members, so that a constructor that throws leaves nothing open.
+struct Descriptor {
+  int number = -1;
+  explicit Descriptor(const char* path) : number(::open(path, O_RDONLY | O_CLOEXEC)) {}
+  ~Descriptor() {
+    if (number >= 0) ::close(number);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+};
+struct Closer {
+  void operator()(SNDFILE* file) const { sf_close(file); }
+};
+
 class SndfileSource : public SoundSource {
  public:
-  SndfileSource(const std::filesystem::path& path, std::string& reason) : where_(path.string()) {
-    // By descriptor: with a name libsndfile takes files of some suffixes for raw samples.
-    descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor_ < 0) throw DataError(concat(where_, ": cannot read: it cannot be opened"));
+  // By descriptor: with a name libsndfile takes files of some suffixes for raw samples.
+  SndfileSource(const std::filesystem::path& path, std::string& reason)
+      : where_(path.string()), descriptor_(path.c_str()) {
+    if (descriptor_.number < 0) throw DataError(concat(where_, ": cannot read: it cannot be opened"));
     SF_INFO found{};
     if (!open(found)) {
       if (sf_error(nullptr) != SF_ERR_UNRECOGNISED_FORMAT) reason = sf_strerror(nullptr);
@@ -53,14 +67,9 @@ class SndfileSource : public SoundSource {
     if (found.frames == 0) throw DataError(concat(where_, ": cannot read: a sound without samples"));
     if (found.frames > 0 && found.frames < kUnknown) info_.num_samples = found.frames;
     is_read_through_ = is_sought_badly(found.format);
-    if (is_read_through_ && (info_.num_samples == 0 || info_.num_samples > kMostSkipped_s * info_.rate)) close();
+    if (is_read_through_ && (info_.num_samples == 0 || info_.num_samples > kMostSkippedSeconds * info_.rate))
+      file_.reset();
   }
-  ~SndfileSource() override {
-    close();
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  SndfileSource(const SndfileSource&) = delete;
-  SndfileSource& operator=(const SndfileSource&) = delete;
 
   bool is_open() const { return file_ != nullptr; }
   const SoundInfo& info() const override { return info_; }
@@ -69,16 +78,17 @@ class SndfileSource : public SoundSource {
   void seek(std::int64_t sample) override {
     if (sample == position_) return;
     if (is_read_through_) return read_to(sample);
-    if (sf_seek(file_, sample, SEEK_SET) != sample)
-      throw DataError(concat(where_, ": cannot read: there is no way to sample ", sample, ": ", sf_strerror(file_)));
+    if (sf_seek(file_.get(), sample, SEEK_SET) != sample)
+      throw DataError(
+          concat(where_, ": cannot read: there is no way to sample ", sample, ": ", sf_strerror(file_.get())));
     position_ = sample;
   }
 
   std::int64_t read(std::span<float> interleaved) override {
     const auto room = static_cast<sf_count_t>(interleaved.size()) / info_.channels;
-    const sf_count_t count = sf_readf_float(file_, interleaved.data(), room);
-    if (count < room && sf_error(file_) != SF_ERR_NO_ERROR)
-      throw DataError(concat(where_, ": cannot decode: ", sf_strerror(file_), " after ",
+    const sf_count_t count = sf_readf_float(file_.get(), interleaved.data(), room);
+    if (count < room && sf_error(file_.get()) != SF_ERR_NO_ERROR)
+      throw DataError(concat(where_, ": cannot decode: ", sf_strerror(file_.get()), " after ",
                              format_short(static_cast<double>(position_ + count) / info_.rate), " s"));
     position_ += count;
     return count;
@@ -86,15 +96,12 @@ class SndfileSource : public SoundSource {
 
  private:
   bool open(SF_INFO& found) {
-    close();
+    file_.reset();
     position_ = 0;
-    if (::lseek(descriptor_, 0, SEEK_SET) != 0) throw DataError(concat(where_, ": cannot read: it has no beginning"));
-    file_ = sf_open_fd(descriptor_, SFM_READ, &found, SF_FALSE);
+    if (::lseek(descriptor_.number, 0, SEEK_SET) != 0)
+      throw DataError(concat(where_, ": cannot read: it has no beginning"));
+    file_.reset(sf_open_fd(descriptor_.number, SFM_READ, &found, SF_FALSE));
     return file_ != nullptr;
-  }
-  void close() {
-    if (file_ != nullptr) sf_close(file_);
-    file_ = nullptr;
   }
 
   void read_to(std::int64_t sample) {
@@ -118,9 +125,9 @@ class SndfileSource : public SoundSource {
   }
 
   std::string where_;
-  SoundInfo info_;
-  SNDFILE* file_ = nullptr;
-  int descriptor_ = -1;
+  SoundInfo info_{};
+  Descriptor descriptor_;
+  std::unique_ptr<SNDFILE, Closer> file_;
   std::int64_t position_ = 0;
   bool is_read_through_ = false;
 };

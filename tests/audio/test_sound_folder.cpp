@@ -336,6 +336,20 @@ CATCH_TEST_CASE("sounds of several rates and kinds come at one rate, kept in mem
   CATCH_CHECK(folder_of(scratch / "", options + ", channels: 2")->get(0).data.sizes() == at::IntArrayRef{2, 8000});
 }
 
+CATCH_TEST_CASE("the example of docs/audio.md is a split of the drums with everything at random", "[audio][sounds]") {
+  const std::string options =
+      "rate: 16000, samples: 16384, crop: start, normalise: peak, gain: 6, shift: 0.02, pitch: 1, test_share: 0.15";
+  const DatasetPtr train = folder_of(THAW_SOURCE_DIR "/data/drums", options);
+  const DatasetPtr test = folder_of(THAW_SOURCE_DIR "/data/drums", options + ", split: test");
+  CATCH_CHECK(train->size() + test->size() == 84);
+  CATCH_CHECK(test->size() >= 4);  // 84 draws at 0.15: 12.6 with a standard deviation of 3.3
+  CATCH_CHECK(test->size() <= 22);
+  const at::Tensor x = train->get_in_epoch(3, 5).data;
+  CATCH_CHECK(x.sizes() == at::IntArrayRef{1, 16384});
+  CATCH_CHECK(!at::equal(x, train->get_in_epoch(3, 6).data));
+  CATCH_CHECK(at::equal(test->get_in_epoch(0, 5).data, test->get_in_epoch(0, 6).data));
+}
+
 CATCH_TEST_CASE("a part of a long sound is decoded alone and equals that of a shorter file", "[audio][sounds]") {
   const Scratch scratch("sounds");
   Sound sound{8000, 1, ramp(30000)};

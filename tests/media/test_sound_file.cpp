@@ -164,11 +164,29 @@ CATCH_TEST_CASE("a tone at another rate is the same tone at the same moments", "
   }
 }
 
-CATCH_TEST_CASE("what the lower rate cannot hold is gone", "[media][sound][resample]") {
+CATCH_TEST_CASE("each quality keeps the band it says, and keeps out what the lower rate cannot hold",
+                "[media][sound][resample]") {
   const Scratch scratch;
-  write_sound(scratch / "a.wav", tone(44100, 44100, 9000.0), {.kind = SampleKind::kFloat32});
-  const Sound low = SoundReader(scratch / "a.wav").read(2000, 10000, {.rate = 16000});
-  for (const float x : low.samples) CATCH_REQUIRE(std::abs(x) < 0.5e-4F);
+  // Decibels of a tone that is `share` of half of 16 kHz, away from the ends.
+  const auto decibels = [&](double share, ResampleQuality quality) {
+    write_sound(scratch / "a.wav", tone(20'000, 44100, 8000.0 * share), {.kind = SampleKind::kFloat32});
+    const Sound low = SoundReader(scratch / "a.wav").read(1600, 4000, {.rate = 16000, .quality = quality});
+    double power = 0.0;
+    for (const float x : low.samples) power += static_cast<double>(x) * x;
+    return 10.0 * std::log10(power / 4000.0 / 0.125 + 1e-30);  // a half of amplitude 0.5, squared
+  };
+  struct Case {
+    ResampleQuality quality;
+    double kept, half, gone, below_db;
+  };
+  for (const Case& c :
+       {Case{ResampleQuality::kFast, 0.70, 0.90, 1.15, -64.0}, Case{ResampleQuality::kGood, 0.90, 0.96, 1.06, -95.0},
+        Case{ResampleQuality::kBest, 0.96, 0.99, 1.02, -115.0}}) {
+    CATCH_CAPTURE(static_cast<int>(c.quality));
+    for (const double share : {0.1, 0.4, c.kept}) CATCH_CHECK(std::abs(decibels(share, c.quality)) < 0.25);
+    CATCH_CHECK(std::abs(decibels(c.half, c.quality) + 6.0) < 0.2);
+    for (const double share : {c.gone, 1.3, 2.0, 2.6}) CATCH_CHECK(decibels(share, c.quality) < c.below_db);
+  }
 }
 
 CATCH_TEST_CASE("a part is what the whole has there, at the same rate and at another", "[media][sound][resample]") {
@@ -307,6 +325,17 @@ CATCH_TEST_CASE("a file that is no sound, lies or ends early is told in one line
   CATCH_CHECK(refusal(scratch / "absent.wav").ends_with("cannot read: there is no such file"));
   write_video(scratch / "mute.mp4", thaw::testing::numbered_clip(32, 32, 5), {.rate = {25, 1}});
   CATCH_CHECK(refusal(scratch / "mute.mp4").ends_with("cannot read: there is no sound in it"));
+}
+
+CATCH_TEST_CASE("a file that is refused is not left open", "[media][sound]") {
+  const Scratch scratch;
+  const auto num_open = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator{});
+  };
+  const auto path = scratch.put("many.wav", wav_header(1000, 16000, std::string(4000, '\0')));
+  const auto before = num_open();
+  for (int i = 0; i < 10; ++i) CATCH_CHECK(!refusal(path).empty());
+  CATCH_CHECK(num_open() == before);
 }
 
 CATCH_TEST_CASE("a length that a header lies about takes no memory", "[media][sound]") {
