@@ -133,8 +133,9 @@ constexpr std::int64_t kShort = 128;
 
 at::Tensor attention(const at::Tensor& q_NhLD, const at::Tensor& k_NhLD, const at::Tensor& v_NhLD,
                      const at::Tensor& mask) {
-  // The fused kernels have no forward-mode derivative.
-  if (q_NhLD._fw_grad(0).defined()) return written_out_attention(q_NhLD, k_NhLD, v_NhLD, mask);
+  // The fused kernels have no forward-mode derivative. Queries that are weights have no tangent where keys have one.
+  const bool has_tangent = q_NhLD._fw_grad(0).defined() || k_NhLD._fw_grad(0).defined() || v_NhLD._fw_grad(0).defined();
+  if (has_tangent) return written_out_attention(q_NhLD, k_NhLD, v_NhLD, mask);
   if (q_NhLD.is_cpu() && q_NhLD.scalar_type() == at::kBFloat16 && k_NhLD.size(-2) <= kShort) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     return written_out_attention(q_NhLD.to(at::kFloat), k_NhLD.to(at::kFloat), v_NhLD.to(at::kFloat), mask)

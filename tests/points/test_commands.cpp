@@ -1,0 +1,84 @@
+// The program on clouds: sets that are measured, folders that become one file, a training from end to end.
+
+#include <nlohmann/json.hpp>
+
+#include "modalities/points/protocols.h"
+#include "tests/experiments/program.h"
+#include "tests/points/points.h"
+
+using namespace thaw;
+using thaw::test::Outcome;
+using thaw::test::run_program;
+using thaw::testing::cloud_codec;
+using thaw::testing::random_clouds;
+
+CATCH_TEST_CASE("folders of clouds are measured as their tensors are", "[points][program]") {
+  const test::Scratch scratch("cloud_sets");
+  const at::Tensor a = random_clouds({4, 3, 30}, 1), b = random_clouds({4, 3, 30}, 2);
+  cloud_codec()->write(a, scratch / "a", "c", 0);
+  cloud_codec("{type: point_cloud, format: npy}")->write(b, scratch / "b", "c", 0);
+  const std::string sets = (scratch / "a").string() + " " + (scratch / "b").string();
+  const Outcome outcome = run_program("metric cloud_sets " + sets + " protocol=luo --json", scratch);
+  CATCH_CAPTURE(outcome.err);
+  CATCH_REQUIRE(outcome.code == 0);
+  const nlohmann::json measured = nlohmann::json::parse(outcome.out);
+  const points::Protocol& luo = points::protocol_named("luo");
+  const at::Tensor matrix =
+      points::distance_matrix(points::prepared(a, luo), points::prepared(b, luo), points::Distance::kChamfer);
+  CATCH_CHECK(measured["mmd_cd_luo"].get<double>() ==
+              Catch::Approx(matrix.amin({0}).mean().item<double>()).epsilon(1e-5));
+  CATCH_CHECK(measured["details"]["nna_cd_luo"]["n"] == 8);
+  CATCH_CHECK(measured["measured_set"].get<std::string>().find("xxh3") != std::string::npos);
+  const Outcome size = run_program("metric cloud_size " + sets + " --json", scratch);
+  CATCH_CHECK(nlohmann::json::parse(size.out)["scale"].get<double>() == Catch::Approx(1.0).margin(0.2));
+  cloud_codec()->write(random_clouds({1, 3, 31}), scratch / "a", "d", 0);
+  const Outcome other = run_program("metric cloud_sets " + sets, scratch);
+  CATCH_CHECK(other.code == 3);
+  CATCH_CHECK(other.err.find("d_000000.ply: has 31 points, the others have 30.") != std::string::npos);
+}
+
+CATCH_TEST_CASE("a folder of meshes becomes one file that a dataset reads", "[points][program]") {
+  const test::Scratch scratch("cloud_file");
+  const std::string cube = "OFF\n4 4 0\n0 0 0\n2 0 0\n0 1 0\n0 0 1\n3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n";
+  for (const char* name : {"a/1.off", "a/2.off", "b/3.off"}) write_file(scratch / "m" / name, cube);
+  write_file(scratch / "m" / "b" / "4.off", "OFF\n1 0 0\n0 0 0\n");
+  const std::string command =
+      "clouds " + (scratch / "m").string() + " out=" + (scratch / "s.npz").string() + " points=50";
+  CATCH_CHECK(run_program(command, scratch).code == 3);
+  CATCH_CHECK_FALSE(std::filesystem::exists(scratch / "s.npz"));
+  const Outcome outcome = run_program(command + " on_bad=skip", scratch);
+  CATCH_CAPTURE(outcome.err);
+  CATCH_REQUIRE(outcome.code == 0);
+  CATCH_CHECK(outcome.out.find("3 clouds of 50 points, 2 classes") != std::string::npos);
+  CATCH_CHECK(outcome.err.find("4.off: all its 1 vertices are one point") != std::string::npos);
+  CATCH_CHECK(read_file(scratch / "s.txt") == "a/1.off\na/2.off\nb/3.off\n");
+  const auto data =
+      testing::cloud_data("{type: point_set, points: 50, test_share: 0, path: " + (scratch / "s.npz").string() + "}");
+  CATCH_CHECK(data->size() == 3);
+  CATCH_CHECK(data->get(2).condition.at("label").item<std::int64_t>() == 1);
+  CATCH_CHECK(data->get(0).data.abs().max().item<double>() == Catch::Approx(1.0).margin(1e-3));
+}
+
+CATCH_TEST_CASE("a small network trains on shapes, samples, and is measured and shown", "[points][program]") {
+  const test::Scratch scratch("cloud_run");
+  write_file(scratch / "s.yaml",
+             "seed: 1\nprecision: float32\ndataset: {type: parametric_shapes, size: 16, points: 32}\n"
+             "codec: {type: point_cloud, normalise: unit-box}\nobjective: denoising\n"
+             "backbone: {type: point_transformer, features: 16, depth: 1, heads: 2, inducing: 4}\n"
+             "train: {steps: 2, batch: 4, checkpoint_every: 2}\nsampler: ddim\ngrid: {type: trailing, steps: 2}\n"
+             "evaluate: {n: 6, metrics: [\"cloud_sets protocol=lion-box\", \"cloud_sets protocol=luo "
+             "distances=[emd_exact]\"]}\n");
+  const Outcome outcome =
+      run_program("run " + (scratch / "s.yaml").string() + " out=" + (scratch / "run").string(), scratch);
+  CATCH_CAPTURE(outcome.err);
+  CATCH_REQUIRE(outcome.code == 0);
+  const nlohmann::json measured = nlohmann::json::parse(read_file(scratch / "run" / "metrics.json"));
+  for (const char* figure :
+       {"nna_cd_lion_box", "cov_emd_pvd_lion_box", "mmd_emd_exact_luo", "jsd_luo", "nna_cd_lion_box_floor"}) {
+    CATCH_CAPTURE(figure);
+    CATCH_CHECK(measured[figure].is_number());
+  }
+  // Two steps of training make no shapes: further from the held-out ones than training shapes are.
+  CATCH_CHECK(measured["mmd_cd_lion_box"].get<double>() > measured["mmd_cd_lion_box_floor"].get<double>());
+  CATCH_CHECK(std::filesystem::exists(scratch / "run" / "report.html"));
+}
