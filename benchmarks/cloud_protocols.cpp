@@ -118,7 +118,7 @@ int main() {
   Rows rows;
   print_set("Real shapes", real, references, rows);
   print_set(concat("The same, blurred by ", kBlur), blurred(real), references, rows);
-  print_set("Five of them ten times", real.narrow(0, 0, 5).repeat({kClouds / 5, 1, 1}) + 1e-4 * (blurred(real) - real),
-            references, rows);
+  print_set(concat("Five of them, each ", kClouds / 5, " times"),
+            real.narrow(0, 0, 5).repeat({kClouds / 5, 1, 1}) + 1e-4 * (blurred(real) - real), references, rows);
   return 0;
 }

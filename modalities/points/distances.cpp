@@ -12,6 +12,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "modalities/points/assignment.h"
+#include "modalities/points/matching.h"
 #include "modalities/points/nearest.h"
 
 namespace thaw::points {
@@ -47,29 +48,6 @@ double exact(const at::Tensor& a, const at::Tensor& b, bool is_squared) {
   if (!is_squared) cost.sqrt_();
   assignment.solve({cost.data_ptr<float>(), static_cast<std::size_t>(cost.numel())}, n);
   return assignment.total() / static_cast<double>(n);
-}
-
-// Fan, Su and Guibas 2017, in the form of their code, which PointFlow and PyTorchEMD share: ten rounds in which points
-// hand out what is left of their mass by exp(level d^2), from nearly the nearest alone to everywhere.
-double approximate_match(const at::Tensor& a, const at::Tensor& b, bool is_squared) {
-  constexpr float kTiny = 1e-9F;
-  const std::int64_t n = a.size(1), m = b.size(1);
-  const at::Tensor squared = squared_distances(a, b);
-  const at::Tensor cost = is_squared ? squared : squared.sqrt();
-  at::Tensor left_n = at::full({n}, n >= m ? 1.0 : static_cast<double>(m / n), at::kFloat);
-  at::Tensor left_m = at::full({m}, n >= m ? static_cast<double>(n / m) : 1.0, at::kFloat);
-  double total = 0.0;
-  for (int j = 7; j >= -2; --j) {
-    const double level = j == -2 ? 0.0 : -std::pow(4.0, j);
-    const at::Tensor weight = (squared * level).exp_();
-    const at::Tensor give = left_n / (at::mv(weight, left_m) + kTiny);
-    const at::Tensor wanted = at::mv(weight.t(), give) * left_m;
-    const at::Tensor take = (left_m / (wanted + kTiny)).clamp_max(1.0) * left_m;
-    left_m = (left_m - wanted).clamp_min(0.0);
-    left_n = (left_n - give * at::mv(weight, take)).clamp_min(0.0);
-    total += at::dot(give, at::mv(weight.mul_(cost), take)).item<double>();
-  }
-  return total / static_cast<double>(n);
 }
 
 }  // namespace

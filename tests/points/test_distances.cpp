@@ -117,6 +117,30 @@ CATCH_TEST_CASE("every distance is that of scipy and of the matching written out
   CATCH_CHECK(f_score(a, b, 0.01) == Catch::Approx(golden()["f_score"].get<double>()));
 }
 
+CATCH_TEST_CASE("the matching of clouds of any two sizes is that of its formulas in double", "[points][metrics]") {
+  for (const auto& [n, m] : {std::pair(16, 16), {5, 13}, {24, 9}, {1, 1}}) {
+    CATCH_CAPTURE(n, m);
+    const at::Tensor a = random_clouds({3, n}, 3) * 0.3, b = random_clouds({3, m}, 4) * 0.3;
+    const at::Tensor squared = (a.unsqueeze(2) - b.unsqueeze(1)).square().sum(0).to(at::kDouble);
+    at::Tensor left = at::full({n}, n >= m ? 1.0 : static_cast<double>(m / n), at::kDouble);
+    at::Tensor right = at::full({m}, n >= m ? static_cast<double>(n / m) : 1.0, at::kDouble);
+    at::Tensor match = at::zeros({n, m}, at::kDouble);
+    for (int j = 7; j >= -2; --j) {
+      const at::Tensor w = (squared * (j == -2 ? 0.0 : -std::pow(4.0, j))).exp();
+      const at::Tensor give = left / (w.mv(right) + 1e-9), wanted = w.t().mv(give) * right;
+      const at::Tensor take = (right / (wanted + 1e-9)).clamp_max(1.0) * right;
+      const at::Tensor moved = w * give.unsqueeze(1) * take.unsqueeze(0);
+      match += moved;
+      right = (right - wanted).clamp_min(0.0);
+      left = (left - moved.sum(1)).clamp_min(0.0);
+    }
+    const auto expected = [&](const at::Tensor& cost) { return (match * cost).sum().item<double>() / n; };
+    CATCH_CHECK(distance_between(a, b, Distance::kEmdPvd) == Catch::Approx(expected(squared)).epsilon(1e-4));
+    CATCH_CHECK(distance_between(a, b, Distance::kEmdPointflow) ==
+                Catch::Approx(expected(squared.sqrt())).epsilon(1e-4));
+  }
+}
+
 CATCH_TEST_CASE("MMD, COV, 1-NNA and JSD are those of the published definitions", "[points][metrics]") {
   const at::Tensor samples = golden_clouds("samples"), references = golden_clouds("references");
   for (const Distance distance : kAll) {
