@@ -7,6 +7,8 @@
 #include "core/base/files.h"
 #include "core/base/text.h"
 #include "core/checkpoint.h"
+#include "experiments/published_networks.h"
+#include "modalities/audio/published.h"
 
 namespace thaw {
 
@@ -30,6 +32,8 @@ Config published_config(const fs::path& network) {
   config.set("objective.prediction", "noise");
   config.set("objective.conditioning", "timestep");
   config.set("sampler", "ddim");
+  const std::string class_name = open_published_config(network, published_class_names()).class_name;
+  if (audio::published_denoisers().contains(class_name)) config.set("codec", "waveform");
   return config;
 }
 

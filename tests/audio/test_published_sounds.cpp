@@ -8,8 +8,10 @@
 
 #include "experiments/catalog.h"
 #include "experiments/forward.h"
+#include "experiments/model_folder.h"
 #include "experiments/opened_autoencoder.h"
 #include "experiments/published_networks.h"
+#include "experiments/sampling.h"
 #include "tests/catch.h"
 #include "tests/images/published_goldens.h"
 #include "tests/io/scratch.h"
@@ -202,6 +204,17 @@ CATCH_TEST_CASE("the latents of a published autoencoder of sounds are data, and 
     std::memcpy(&rate, bytes.data() + 24, 4);  // bytes 24 to 27 of a WAV file's header
     CATCH_CHECK(rate == 44100);
   }
+}
+
+CATCH_TEST_CASE("a published network of sounds draws sounds by its folder alone", "[audio][published]") {
+  const c10::NoGradGuard no_grad;
+  const Catalog catalog = make_catalog();
+  const LoadedModel loaded = open_model(golden("unet1d"), catalog, {"grid.steps=2", "sampling.micro_batch=2"});
+  const at::Tensor drawn = sample_all(loaded.model, make_request(*loaded.experiment, 2));
+  CATCH_CHECK(drawn.sizes() == at::IntArrayRef({2, 2, 32}));
+  const Scratch scratch;
+  loaded.experiment->codec()->write(loaded.experiment->codec()->decode(drawn), scratch.folder(), "sound", 0);
+  CATCH_CHECK(fs::exists(scratch / "sound_000001.wav"));
 }
 
 CATCH_TEST_CASE("a published network of sounds computes in the type of its weights", "[audio][published]") {

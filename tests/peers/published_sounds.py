@@ -75,7 +75,7 @@ CASES = [
     ("oobleck_shortest", AUTOENCODER, OOBLECK, 8, []),
 ]
 GOLDEN = [
-    ("unet1d", UNET, PLAIN | {"extra_in_channels": 6, "time_embedding_dim": 6, "block_out_channels": [6, 32],
+    ("unet1d", UNET, PLAIN | {"sample_size": 32, "extra_in_channels": 6, "time_embedding_dim": 6, "block_out_channels": [6, 32],
                               "down_block_types": ["DownBlock1DNoSkip", "DownBlock1D"],
                               "up_block_types": ["UpBlock1D", "UpBlock1DNoSkip"]}, 32, []),
     ("stable_audio", DIT, STABLE | {"num_layers": 1}, 12, ["mask", "text mask"]),
