@@ -193,3 +193,18 @@ CATCH_TEST_CASE("a file of clouds gives each subset of points and splits by numb
   CATCH_CHECK(cloud_data(yaml + ", points: 3}")->size() + cloud_data(yaml + ", points: 3, split: test}")->size() == 20);
   CATCH_CHECK_THROWS_AS(cloud_data(yaml + ", points: 9}"), ConfigError);
 }
+
+CATCH_TEST_CASE("the furniture that comes along is whole", "[points][data]") {
+  const std::string yaml =
+      "{type: point_set, path: " + std::string(THAW_SOURCE_DIR) + "/data/furniture/furniture.npz, points: 1024";
+  const auto data = cloud_data(yaml + "}"), test = cloud_data(yaml + ", split: test}");
+  CATCH_CHECK(data->size() + test->size() == 175);
+  CATCH_CHECK(test->size() > 5);
+  CATCH_CHECK(data->num_classes() == 11);
+  for (const std::int64_t i : {0, 50, 100, 150}) {
+    const at::Tensor cloud = data->get(i).data;
+    // In the middle of its box of side 2, to the rounding of half precision.
+    CATCH_CHECK(cloud.abs().max().item<double>() == Catch::Approx(1.0).margin(1e-3));
+    CATCH_CHECK((cloud.amax({1}) + cloud.amin({1})).abs().max().item<double>() < 4e-3);
+  }
+}
