@@ -1,5 +1,6 @@
 // Clouds <-> what a network works on; and files and pictures of clouds.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numbers>
@@ -81,13 +82,13 @@ class CloudCodec : public Codec {
         gain_(settings.number("gain")),
         format_(settings.text("format")) {
     const std::vector<double>& centre = settings.numbers("centre");
-    const bool is_global = how_ == Normalisation::kGlobalStd;
-    if (is_global && !settings.is_given("scale"))
-      settings.fail("scale",
-                    "global-std needs the data's centre and scale; thaw metric cloud_size RUN RUN tells them.");
-    // Not whether they are given: a resolved configuration gives all.
-    const bool has_numbers = settings.number("scale") != 1.0 || centre != std::vector<double>{0, 0, 0};
-    if (!is_global && has_numbers) settings.fail("scale", "only normalise: global-std reads centre and scale.");
+    // By value: a resolved configuration writes defaults out.
+    const bool is_told =
+        settings.number("scale") != 1.0 || std::ranges::any_of(centre, [](double x) { return x != 0.0; });
+    if (how_ == Normalisation::kGlobalStd && !is_told)
+      settings.fail("scale", "global-std needs the data's centre and scale; thaw metric cloud_size tells them.");
+    if (how_ != Normalisation::kGlobalStd && is_told)
+      settings.fail("scale", "only normalise: global-std reads centre and scale.");
     if (centre.size() != 3) settings.fail("centre", concat("must be x, y, z, got ", centre.size(), " numbers."));
     centre_31_ = at::tensor(centre, at::kDouble).to(at::kFloat).reshape({3, 1});
     scale_ = settings.number("scale");

@@ -118,6 +118,14 @@ CATCH_TEST_CASE("pictures show near points over far ones, and turn", "[points][c
   CATCH_CHECK(cloud_pictures(nothing, More::kNone, {}).eq(255).all().item<bool>());
 }
 
+CATCH_TEST_CASE("a normalisation that reads no statistics takes their defaults written out", "[points][codec]") {
+  CATCH_CHECK_NOTHROW(cloud_codec("{type: point_cloud, normalise: unit-box, centre: [0, 0, 0], scale: 1}"));
+  CATCH_CHECK_THROWS_WITH(cloud_codec("{type: point_cloud, normalise: unit-box, scale: 2}"),
+                          Catch::Contains("only normalise: global-std reads centre and scale"));
+  CATCH_CHECK_THROWS_WITH(cloud_codec("{type: point_cloud, normalise: global-std}"),
+                          Catch::Contains("global-std needs the data's centre and scale"));
+}
+
 CATCH_TEST_CASE("a page gets all clouds in one file that tells them apart, and states as samples", "[points][codec]") {
   const Scratch scratch;
   const at::Tensor clouds = random_clouds({5, 3, 64});
