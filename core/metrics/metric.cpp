@@ -61,8 +61,9 @@ Figure mean_figure(const std::string& name, const at::Tensor& values_N, const st
 }
 
 Batch examples(const Dataset& dataset, std::int64_t n) {
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(std::min(n, dataset.size())));
-  std::iota(indices.begin(), indices.end(), 0);
+  const std::int64_t size = dataset.size(), count = std::min(n, size);
+  std::vector<std::int64_t> indices;
+  for (std::int64_t i = 0; i < count; ++i) indices.push_back(i * size / count);
   return gather(dataset, indices);
 }
 

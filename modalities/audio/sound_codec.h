@@ -18,8 +18,6 @@ class SoundCodec : public Codec {
   at::Tensor read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_shape) const override;
   std::int64_t rate_hz() const { return rate_hz_; }
 
-  std::int64_t rate_hz() const { return rate_hz_; }
-
  private:
   std::int64_t rate_hz_;
 };
