@@ -102,7 +102,7 @@ class MeshLines {
   std::int64_t line_number_ = 0;
 };
 
-/// One polygon as a fan. Corners must be below `vertices`; `fail` gets the cause.
+/// Polygons as fans of triangles, corner by corner; who calls checks the indices.
 class FanBuilder {
  public:
   explicit FanBuilder(std::vector<std::uint32_t>& triangles) : triangles_(triangles) {}

@@ -62,12 +62,16 @@ DatasetPtr make_mesh_folder(const Settings& settings) {
   const SurfaceSampling how =
       settings.text("sampling") == "farthest" ? SurfaceSampling::kFarthest : SurfaceSampling::kUniform;
   const auto seed = static_cast<std::uint64_t>(settings.integer("seed"));
-  set.load = [kept, seed](const CloudItem& item) {
+  const std::string more = settings.text("more");
+  set.load = [kept, seed, more](const CloudItem& item) {
     const Mesh mesh = read_mesh(item.path);
     const NoiseKey key{seed, Purpose::kAugment, 0, 0, 0};
     const bool is_small = mesh.triangles.empty() && static_cast<std::int64_t>(mesh.num_vertices()) <= kept;
     if (is_small) expect_extent(mesh, item.path.string());
-    return is_small ? mesh : sample_surface(mesh, kept, key, SurfaceSampling::kUniform, item.path.string());
+    Mesh all = is_small ? mesh : sample_surface(mesh, kept, key, SurfaceSampling::kUniform, item.path.string());
+    if (more != "normals") all.normals = {};  // what stays in memory is what is asked for
+    if (more != "colors") all.colors = {};
+    return all;
   };
   set.pick = [how](const Mesh& all, std::int64_t count, const NoiseKey& key) {
     return sample_surface(all, count, key, how, "cloud");
