@@ -10,6 +10,7 @@
 #include "core/metrics/metric.h"
 #include "core/metrics/obedience.h"
 #include "core/metrics/similarity.h"
+#include "core/metrics/spread.h"
 
 namespace thaw {
 
@@ -46,7 +47,7 @@ class FrechetMetric : public Metric {
     const auto distance = [this](const at::Tensor& raw) {
       return frechet_distance(parts_.features->features(raw), reference());
     };
-    return {{"frechet_floor", distance(examples(*parts_.data, n).data)},
+    return {{"frechet_floor", distance(spread_examples(*parts_.data, n).batch.data)},
             {"frechet_noise", distance(parts_.codec->decode(noise))}};
   }
 

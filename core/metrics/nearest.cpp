@@ -8,6 +8,7 @@
 #include "core/base/text.h"
 #include "core/metrics/distributions.h"
 #include "core/metrics/metric.h"
+#include "core/metrics/spread.h"
 
 namespace thaw {
 
@@ -58,7 +59,8 @@ class NearestTraining : public Metric {
              share_figure("training_copies", copies, n,
                           concat("share nearer to a training example", among, " than 99 % of ", real.size(),
                                  " held-out examples are; 1 % without copying"))},
-            {{"nearest_training", own.distance}, {"nearest_training_index", list_of_indices(own.index)}},
+            {{"nearest_training", own.distance},
+             {"nearest_training_index", list_of_indices(indices_.index_select(0, own.index))}},
             {{"memorisation", verdict(nearer)}}};
   }
 
@@ -83,17 +85,21 @@ class NearestTraining : public Metric {
 
   at::Tensor seen(const at::Tensor& raw_N) const { return parts_.features->features(raw_N); }
   const at::Tensor& training() const {
-    if (!training_.defined()) training_ = seen(examples(*parts_.data, among_).data);
+    if (training_.defined()) return training_;
+    SpreadExamples spread = spread_examples(*parts_.data, among_);
+    indices_ = at::tensor(spread.indices, at::kLong);
+    training_ = seen(spread.batch.data);
     return training_;
   }
   const std::vector<double>& held_out() const {
-    if (held_out_.empty()) held_out_ = nearest(seen(examples(*parts_.held_out, among_).data), training()).distance;
+    if (held_out_.empty())
+      held_out_ = nearest(seen(spread_examples(*parts_.held_out, among_).batch.data), training()).distance;
     return held_out_;
   }
 
   MetricParts parts_;
   std::int64_t among_;
-  mutable at::Tensor training_;
+  mutable at::Tensor training_, indices_;  // of which examples
   mutable std::vector<double> held_out_;
 };
 
@@ -103,7 +109,7 @@ void register_nearest_training(MetricRegistry& registry) {
   registry.add({{"nearest_training",
                  "How near samples lie to training examples, beside how near held-out examples lie: copies.",
                  "Meehan et al. 2020, section 3",
-                 {{"among", std::int64_t{10000}, "training and held-out examples looked at, the first ones", 2, 1e7}},
+                 {{"among", std::int64_t{10000}, "training and held-out examples looked at, spread over all", 2, 1e7}},
                  {"of_samples", "needs_held_out", "needs_features"}},
                 [](const Settings& settings, const MetricParts& parts) -> MetricPtr {
                   return std::make_shared<NearestTraining>(settings, parts);

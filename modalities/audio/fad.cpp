@@ -11,6 +11,7 @@
 #include "core/base/text.h"
 #include "core/math/philox.h"
 #include "core/metrics/distributions.h"
+#include "core/metrics/spread.h"
 #include "modalities/audio/fad.h"
 #include "modalities/audio/list.h"
 
@@ -55,7 +56,7 @@ class Fad : public Metric {
                      "bias of resampling taken off; floor: training examples")}}};
   }
   nlohmann::json beside(std::int64_t n) const override {
-    return {{"fad_floor", distance(embedded(examples(*parts_.data, n).data))}};
+    return {{"fad_floor", distance(embedded(spread_examples(*parts_.data, n).batch.data))}};
   }
 
  private:
@@ -70,7 +71,8 @@ class Fad : public Metric {
   const at::Tensor& reference() const {
     if (!reference_.defined())
       reference_ =
-          embedded(examples(*parts_.held_out, against_ > 0 ? against_ : parts_.held_out->size()).data).flatten(0, 1);
+          embedded(spread_examples(*parts_.held_out, against_ > 0 ? against_ : parts_.held_out->size()).batch.data)
+              .flatten(0, 1);
     return reference_;
   }
   // Windows of one sound are alike: sounds are drawn, not windows.

@@ -7,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/metrics/distributions.h"
+#include "core/metrics/spread.h"
 #include "modalities/audio/list.h"
 #include "modalities/audio/sound_codec.h"
 #include "modalities/audio/sound_measures.h"
@@ -69,7 +70,7 @@ class SoundStatistics : public Metric {
   }
 
   nlohmann::json beside(std::int64_t n) const override {
-    const at::Tensor training = examples(*parts_.data, n).data;
+    const at::Tensor training = spread_examples(*parts_.data, n).batch.data;
     nlohmann::json result{{"clipped_share_floor", clipped_shares(training).mean().item<double>()},
                           {"dc_offset_floor", offsets(training).mean().item<double>()}};
     for (const Statistic& statistic : statistics_)
@@ -80,7 +81,7 @@ class SoundStatistics : public Metric {
 
  private:
   const at::Tensor& held_out() const {
-    if (!held_out_.defined()) held_out_ = examples(*parts_.held_out, against_).data;
+    if (!held_out_.defined()) held_out_ = spread_examples(*parts_.held_out, against_).batch.data;
     return held_out_;
   }
 
@@ -136,7 +137,7 @@ void register_sound_metrics(MetricRegistry& registry) {
                  "Level, peak, spectral centroid and onset against held-out examples; clipping and offset.",
                  "",
                  {{"rate", std::int64_t{0}, "samples a second of the data; 0: the codec's", 0, 384000},
-                  {"against", std::int64_t{2000}, "held-out examples compared with, the first ones", 2, 1e6}},
+                  {"against", std::int64_t{2000}, "held-out examples compared with, spread over all", 2, 1e6}},
                  {"of_samples", "needs_held_out"}},
                 [](const Settings& settings, const MetricParts& parts) -> MetricPtr {
                   expect_sounds(parts, "sound_statistics");

@@ -11,6 +11,7 @@
 #include "core/math/philox.h"
 #include "core/metrics/distributions.h"
 #include "core/metrics/metric.h"
+#include "core/metrics/spread.h"
 #include "core/nn/parameters.h"
 #include "tests/catch.h"
 
@@ -107,6 +108,13 @@ CATCH_TEST_CASE("quantiles are linear between numbers, and histograms share one 
   CATCH_CHECK(found["a"][0].get<double>() == Catch::Approx(1.0 / 3.0));
   CATCH_CHECK(found["a"][1].get<double>() == Catch::Approx(2.0 / 3.0));
   CATCH_CHECK(found["b"] == nlohmann::json({0.0, 0.0, 0.0, 1.0}));
+}
+
+CATCH_TEST_CASE("examples that stand for a set lie all over it", "[core][metrics]") {
+  const Rows rows(at::arange(10, at::kFloat).view({10, 1}));
+  CATCH_CHECK(spread_examples(rows, 4).indices == std::vector<std::int64_t>{0, 2, 5, 7});
+  CATCH_CHECK(spread_examples(rows, 4).batch.data.flatten().equal(at::tensor({0.0F, 2.0F, 5.0F, 7.0F})));
+  CATCH_CHECK(spread_examples(rows, 99).indices.size() == 10);
 }
 
 CATCH_TEST_CASE("fresh draws of the data are no copies, slightly changed training examples are", "[core][metrics]") {
