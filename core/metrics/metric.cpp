@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/metrics/spread.h"
 
 namespace thaw {
 
@@ -61,10 +61,7 @@ Figure mean_figure(const std::string& name, const at::Tensor& values_N, const st
 }
 
 Batch examples(const Dataset& dataset, std::int64_t n) {
-  const std::int64_t size = dataset.size(), count = std::min(n, size);
-  std::vector<std::int64_t> indices;
-  for (std::int64_t i = 0; i < count; ++i) indices.push_back(i * size / count);
-  return gather(dataset, indices);
+  return spread_examples(dataset, n).batch;
 }
 
 void expect_takes(const MetricParts& parts, const TrainedClassifier& network, const char* key,

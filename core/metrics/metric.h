@@ -106,7 +106,7 @@ Figure share_figure(const std::string& name, std::int64_t successes, std::int64_
 /// The mean of values [n] with its 95 % normal interval.
 Figure mean_figure(const std::string& name, const at::Tensor& values_N, const std::string& protocol);
 
-/// n examples spread evenly over a dataset, stacked; all where it has fewer. Not the first: folders lie sorted by class.
+/// n examples that stand for the whole set (see spread_examples), stacked.
 Batch examples(const Dataset& dataset, std::int64_t n);
 
 /// Refuses a network that does not take, through its own codec, what raw samples of this shape are. `key`: the one of
