@@ -61,9 +61,10 @@ MelOptions options_of(const Settings& settings) {
 }
 
 // Guessed phases add up to other peaks than the sound's own: one above full scale is softer as a whole, so that nothing
-// is clipped.
-at::Tensor within_full_scale(const at::Tensor& sounds_NCT) {
-  return sounds_NCT / sounds_NCT.abs().amax({1, 2}, true).clamp_min(1.0);
+// is clipped. The constant part, which no filter hears, is taken off.
+at::Tensor as_recorded(const at::Tensor& sounds_NCT) {
+  const at::Tensor sounds = sounds_NCT - sounds_NCT.mean({2}, true);
+  return sounds / sounds.abs().amax({1, 2}, true).clamp_min(1.0);
 }
 
 /// decode(encode(raw)) sounds like raw: `thaw roundtrip` measures how much.
@@ -85,7 +86,7 @@ class MelCodec : public SoundCodec {
     const std::int64_t frames = x.size(2);
     const at::Tensor all = at::cat({x, x.narrow(2, frames - 1, 1)}, 2);
     const at::Tensor sounds = mel_.inverse(all, griffin_lim_, frames * mel_.options().stft.hop);
-    return within_full_scale(sounds.reshape({x_NCKM.size(0), -1, sounds.size(1)}));
+    return as_recorded(sounds.reshape({x_NCKM.size(0), -1, sounds.size(1)}));
   }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     expect_sound("mel", raw_shape);
