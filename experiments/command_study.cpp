@@ -162,9 +162,12 @@ std::vector<std::string> row_of(const Part& part, const nlohmann::json& cell, co
   row.push_back(std::to_string(cell["evaluations_used"].get<std::int64_t>()));
   row.push_back(std::to_string(n));
   row.push_back(format_short(1e3 * cell["seconds_per_sample"].get<double>(), 3));
+  static const std::set<std::string> kJudged{"class_agreement", "prompt_obeyed"};
+  static const std::set<std::string> kByFeatures{"frechet", "fad", "nearest_training", "training_copies"};
   for (const std::string& figure : figures)
-    row.push_back(
-        with_interval(cell, figure, figure == "frechet" ? part.trained_for_features : part.trained_for_judge));
+    row.push_back(with_interval(cell, figure,
+                                (kJudged.contains(figure) && part.trained_for_judge) ||
+                                    (kByFeatures.contains(figure) && part.trained_for_features)));
   row.push_back(part.floors.contains(n) ? format_short(part.floors.at(n), 3) : "");
   const auto reference = best.find(n);
   const bool has_ratio = reference != best.end() && cell.contains("frechet");
@@ -245,13 +248,13 @@ std::string page(const Outcomes& outcomes, const std::vector<std::string>& names
   const auto best = references(parts, names);
   std::string text =
       concat("# ", parts.front().title, "\n\nWritten by `", command, " out=", out, "`; not edited by hand.\n\n");
-  text +=
-      concat("Commit ", parts.front().commit.substr(0, 12), ", ", parts.front().device, ", seed ", parts.front().seed,
-             ". Intervals: 95 %, by resampling (Frechet), Wilson (shares) and the normal law (means). ",
-             names.empty()
-                 ? ""
-                 : concat("Ratio: to the smallest distance of ", join(names, ", "), " at the same number of samples. "),
-             "Floor: the distance of as many real training examples.\n\n");
+  text += concat(
+      "Commit ", parts.front().commit.substr(0, 12), ", ", parts.front().device, ", seed ", parts.front().seed,
+      ". Intervals: 95 %, by resampling (distances of distributions), Wilson (shares) and the normal law (means). ",
+      names.empty()
+          ? ""
+          : concat("Ratio: to the smallest distance of ", join(names, ", "), " at the same number of samples. "),
+      "Floor: the distance of as many real training examples.\n\n");
   if (std::any_of(parts.begin(), parts.end(),
                   [](const Part& part) { return part.trained_for_judge || part.trained_for_features; }))
     text += "\\*: by a network that the configuration's own training used.\n\n";

@@ -150,10 +150,16 @@ const tick = now => {
   requestAnimationFrame(tick);
 };
 
+const setTurning = turns => {
+  view.turns = turns;
+  for (const box of document.querySelectorAll('.cloud-controls input[type=checkbox]')) box.checked = turns;
+};
+
 const listen = canvas => {
   let from = null;
   canvas.addEventListener('pointerdown', event => {
-    from = [event.clientX, event.clientY]; view.turns = false;
+    from = [event.clientX, event.clientY];
+    setTurning(false);
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener('pointermove', event => {
@@ -173,7 +179,8 @@ const listen = canvas => {
     const step = {ArrowLeft: [-.1, 0], ArrowRight: [.1, 0], ArrowUp: [0, -.1], ArrowDown: [0, .1]}[event.key];
     if (!step) return;
     event.preventDefault();
-    view.turns = false; view.yaw += step[0]; view.pitch += step[1];
+    setTurning(false);
+    view.yaw += step[0]; view.pitch += step[1];
     redraw();
   });
 };
@@ -197,7 +204,7 @@ const controls = () => {
   const [size, turns] = bar.querySelectorAll('input');
   turns.checked = view.turns;
   size.addEventListener('input', () => { view.size = +size.value; redraw(); });
-  turns.addEventListener('change', () => { view.turns = turns.checked; });
+  turns.addEventListener('change', () => setTurning(turns.checked));
   bar.querySelector('select').addEventListener('change', event => { view.colour = event.target.value; redraw(); });
   return bar;
 };

@@ -143,7 +143,7 @@ class Values {
   bool is_text() const { return encoding_ == Encoding::kText; }
   std::size_t left() const { return is_text() ? lines_.left() : data_.size() - at_; }
   double next(Type type) {
-    if (is_text()) return lines_.number_of(lines_.word_anywhere("the promised elements"), "a property");
+    if (is_text()) return lines_.wide_number_of(lines_.word_anywhere("the promised elements"), "a property");
     if (data_.size() - at_ < size_of(type)) fail("ends before the promised elements");
     std::uint64_t bits = 0;
     for (std::size_t i = 0; i < size_of(type); ++i) {
@@ -279,7 +279,7 @@ Mesh parse_ply(std::span<const std::byte> bytes, const std::string& where) {
   Values values(bytes, header, where);
   std::int64_t vertices = 0;
   for (const Element& element : header.elements)
-    if (element.name == "vertex") vertices = element.count;
+    if (element.name == "vertex" && vertices == 0) vertices = element.count;  // the one that is read
   Mesh mesh;
   for (const Element& element : header.elements) {
     expect_room(element, values);

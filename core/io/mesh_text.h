@@ -17,7 +17,6 @@
 namespace thaw {
 
 inline constexpr std::size_t kMaxMeshLine = std::size_t{1} << 20;
-inline constexpr std::size_t kMaxMeshVertices = std::numeric_limits<std::uint32_t>::max();
 
 /// Line by line; words of the present line. Nothing is copied.
 class MeshLines {
@@ -51,15 +50,18 @@ class MeshLines {
   }
   float number(const char* what) { return number_of(word(), what); }
   float number_of(std::string_view word, const char* what) const {
+    return static_cast<float>(wide_number_of(word, what));
+  }
+  /// The same before it is rounded; finite as a float32.
+  double wide_number_of(std::string_view word, const char* what) const {
     if (word.starts_with('+')) word.remove_prefix(1);
     double value = 0.0;
     const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
     const bool is_read = error == std::errc() && end == word.data() + word.size();
-    const auto single = static_cast<float>(value);
-    if (!is_read || !std::isfinite(single))
+    if (!is_read || !std::isfinite(static_cast<float>(value)))
       fail(concat(word.empty() ? "ends" : quoted_name(word),
                   word.empty() ? " before " : " is no finite number: ", what));
-    return single;
+    return value;
   }
   std::int64_t integer_of(std::string_view word, const char* what) const {
     std::int64_t value = 0;

@@ -105,7 +105,13 @@ class SoundDataset : public Dataset {
   std::int64_t num_classes() const override { return static_cast<std::int64_t>(classes_.size()); }
   std::vector<std::string> class_names() const override {
     std::vector<std::string> names;  // the map's order is that of the labels
-    for (const auto& [name, label] : classes_) names.push_back(name);
+    // Numbers were filled up with zeros so that they sort; see label_at of manifests.
+    const auto shown = [](const std::string& name) {
+      const bool is_number = name.size() == 20 && name.find_first_not_of("0123456789") == std::string::npos;
+      const std::size_t first = is_number ? std::min(name.find_first_not_of('0'), name.size() - 1) : 0;
+      return name.substr(first);
+    };
+    for (const auto& [name, label] : classes_) names.push_back(shown(name));
     return names;
   }
   std::vector<std::string> problems() const override { return bad_.found(); }

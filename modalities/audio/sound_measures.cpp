@@ -109,7 +109,10 @@ at::Tensor scale_invariant_db(const at::Tensor& made_NCT, const at::Tensor& orig
   expect_pairs(made_NCT, original_NCT);
   const at::Tensor y = joined(made_NCT), s = joined(original_NCT);
   const at::Tensor target = s * ((s * y).sum(1, true) / s.square().sum(1, true).clamp_min(1e-300));
-  return ratio_db(target.square().sum(1), (target - y).square().sum(1));
+  const at::Tensor decibels = ratio_db(target.square().sum(1), (target - y).square().sum(1));
+  // No scale brings silence closer to a sound.
+  const at::Tensor is_lost = y.square().sum(1).eq(0.0).logical_and(s.square().sum(1).gt(0.0));
+  return at::where(is_lost, at::full_like(decibels, -kMostDecibels), decibels);
 }
 
 at::Tensor log_spectral_distances_db(const at::Tensor& made_NCT, const at::Tensor& original_NCT) {

@@ -51,11 +51,10 @@ class SoundStatistics : public Metric {
 
   Measured measure(const Subject& subject) const override {
     const at::Tensor& raw = subject.raw;
-    Measured measured{{mean_figure("clipped_share", clipped_shares(raw),
-                                   "share of samples at or beyond full scale, mean over sounds"),
-                       mean_figure("dc_offset", offsets(raw),
-                                   "|mean| of the louder channel's offset, mean over sounds; sound "
-                                   "recordings stay below 0.001")}};
+    Measured measured{
+        {mean_figure("clipped_share", clipped_shares(raw),
+                     "share of samples at or beyond full scale, mean over sounds"),
+         mean_figure("dc_offset", offsets(raw), "|mean| of the channel with the larger one, mean over sounds")}};
     for (const Statistic& statistic : statistics_) {
       const std::vector<double> own = list_of(statistic.of(raw)), real = list_of(statistic.of(held_out()));
       measured.figures.push_back(

@@ -63,7 +63,7 @@ at::Tensor spectrogram(const at::Tensor& sound_T, std::int64_t rate_hz, const La
   const std::int64_t hop = std::max<std::int64_t>(1, sound_T.size(0) / layout.width);
   const at::Tensor power = power_spectra(sound_T.unsqueeze(0), {window, hop, transform})[0];
   const at::Tensor bands = at::matmul(mel_bands(layout.bands, transform, rate_hz), power);
-  const at::Tensor decibels = 10.0 * (bands.clamp_min(1e-12) / bands.max().clamp_min(1e-12)).log10();
+  const at::Tensor decibels = 10.0 * (bands / bands.max().clamp_min(1e-12)).clamp_min(1e-12).log10();
   const at::Tensor level = (1.0 + decibels / kShownDecibels).clamp(0.0, 1.0).to(at::kDouble);
   return at::upsample_nearest2d(coloured(level.flip(0)).unsqueeze(0).to(at::kFloat), {layout.bands, layout.width})[0]
       .to(at::kByte);

@@ -37,6 +37,9 @@ class SpectrumCodec : public SoundCodec {
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     expect_sound(name(), raw_shape);
     expect_multiple(name(), raw_shape[1], hop_);
+    if (raw_shape[1] < least_samples())
+      throw DataError(
+          concat("codec \"", name(), "\": ", raw_shape[1], " samples, at least ", least_samples(), " are needed."));
     return {raw_shape[0] * parts(), raw_shape[1] / hop_, frequencies()};
   }
 
@@ -47,6 +50,7 @@ class SpectrumCodec : public SoundCodec {
   virtual const char* name() const = 0;
   virtual std::int64_t parts() const = 0;
   virtual std::int64_t frequencies() const = 0;
+  virtual std::int64_t least_samples() const { return 1; }
   virtual at::Tensor forward(const at::Tensor& sound_NT) const = 0;  // [N, parts, F, K]
   virtual at::Tensor inverse(const at::Tensor& x_NPFK) const = 0;    // [N, T]
   // The magnitude over the parts is raised to the power, signs and phases stay.
@@ -72,6 +76,7 @@ class StftCodec : public SpectrumCodec {
   const char* name() const override { return "stft"; }
   std::int64_t parts() const override { return 2; }
   std::int64_t frequencies() const override { return stft_.n_fft / 2; }
+  std::int64_t least_samples() const override { return stft_.n_fft / 2 + 1; }  // ends are mirrored
   at::Tensor forward(const at::Tensor& sound_NT) const override {
     const at::Tensor all = at::view_as_real(stft_.forward(sound_NT)) * unit();
     // The frame behind the last sample and the highest frequency: the others overlap the one, sounds have none of the

@@ -17,9 +17,8 @@ struct Sound {
   std::int64_t num_samples() const { return static_cast<std::int64_t>(samples.size()) / channels; }  // a channel
 };
 
-/// Of the filter between rates, libswresample's, windowed by Kaiser. Where it keeps all within 0.2 dB, lets through a
-/// half
-/// (-6 dB), and keeps out what it should, as shares of half the lower rate (measured by tests/media):
+/// Of the filter between rates, libswresample's, windowed by Kaiser. Where it keeps all within 0.25 dB, lets through a
+/// half (-6 dB), and keeps out what it should, as shares of half the lower rate (measured by tests/media):
 ///
 /// fast  16 taps, beta 6: up to 0.70, 0.90, from 1.15 on below -64 dB
 /// good  64 taps, beta 10: up to 0.90, 0.96, from 1.06 on below -95 dB

@@ -44,8 +44,9 @@ double last_page_s(const std::filesystem::path& path, bool is_opus, int rate) {
   constexpr std::size_t kMostPage = 65307, kHeader = 27, kPosition = 6, kSerial = 14;
   const MappedFile file(path);
   const std::string_view text = text_of(file.bytes());
+  if (!text.starts_with("OggS")) return std::numeric_limits<double>::infinity();
   const std::size_t last = text.rfind("OggS");
-  if (!text.starts_with("OggS") || last + kHeader > text.size()) return std::numeric_limits<double>::infinity();
+  if (last + kHeader > text.size()) return std::numeric_limits<double>::infinity();
   for (std::size_t at = last; at > 0 && last - at <= 2 * kMostPage;) {
     at = text.rfind("OggS", at - 1);
     if (at == std::string_view::npos) break;
@@ -195,6 +196,9 @@ class LibavSource : public SoundSource {
     }
     is_first_ = false;
     if (!has_time) return;
+    constexpr double kMostSeconds = 1e9;
+    if (!(std::abs(time_s - start_s_) < kMostSeconds))
+      throw DataError(concat(where_, ": cannot read: has a timestamp of ", time_s - start_s_, " s"));
     const std::int64_t place = std::llround((time_s - start_s_) * info_.rate);
     const auto slack = static_cast<std::int64_t>(std::ceil(2.0 * av_q2d(stream_->time_base) * info_.rate));
     if (!has_place_ || std::abs(place - position_) > slack) position_ = place;

@@ -107,11 +107,6 @@ DatasetPtr make_cloud_dataset(CloudSet set, const Settings& settings) {
   return std::make_shared<CloudDataset>(std::move(set), settings);
 }
 
-double share_of(const std::string& name) {
-  const std::uint64_t bits = std::stoull(content_hash(name), nullptr, 16);
-  return static_cast<double>(bits >> 11U) * 0x1p-53;
-}
-
 std::vector<fs::path> entries_of(const fs::path& folder) {
   std::vector<fs::path> entries;
   for (const auto& entry : fs::directory_iterator(folder))

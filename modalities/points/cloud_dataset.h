@@ -33,9 +33,6 @@ std::vector<Option> with_cloud_options(std::vector<Option> own);
 
 DatasetPtr make_cloud_dataset(CloudSet set, const Settings& settings);
 
-/// In [0, 1), a function of the name alone: what is below a share is test data.
-double share_of(const std::string& name);
-
 /// Names of the entries of a folder, hidden ones left out, in order.
 std::vector<std::filesystem::path> entries_of(const std::filesystem::path& folder);
 

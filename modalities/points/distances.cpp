@@ -45,6 +45,9 @@ double exact(const at::Tensor& a, const at::Tensor& b, bool is_squared) {
     throw DataError(concat("an exact assignment needs clouds of one size, got ", n, " and ", b.size(1), " points."));
   thread_local Assignment assignment;
   at::Tensor cost = squared_distances(a, b);
+  if (!at::isfinite(cost).all().item<bool>())
+    throw DataError(
+        "an exact assignment needs finite distances: a coordinate is not finite, or points lie too far apart.");
   if (!is_squared) cost.sqrt_();
   assignment.solve({cost.data_ptr<float>(), static_cast<std::size_t>(cost.numel())}, n);
   return assignment.total() / static_cast<double>(n);

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/base/text.h"
+#include "core/held_out.h"
 #include "core/io/mesh_surface.h"
 #include "modalities/points/cloud_dataset.h"
 #include "modalities/points/list.h"
@@ -39,7 +40,7 @@ void keep_split(CloudSet& set, const Settings& settings, bool by_folders) {
   const double share = settings.number("test_share");
   std::erase_if(set.items, [&](const CloudItem& item) {
     const std::string part = "/" + item.key;
-    const bool is_test = by_folders ? part.find("/test/") != std::string::npos : share_of(item.key) < share;
+    const bool is_test = by_folders ? part.find("/test/") != std::string::npos : share_of_name(item.key) < share;
     return is_test != wants_test;
   });
 }

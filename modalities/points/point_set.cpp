@@ -7,6 +7,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/held_out.h"
 #include "core/io/npz.h"
 #include "modalities/points/cloud_dataset.h"
 #include "modalities/points/list.h"
@@ -61,7 +62,7 @@ class PointSet : public Dataset {
     for (const std::int64_t label : file_.labels) num_classes_ = std::max(num_classes_, label + 1);
     const bool wants_test = settings.text("split") == "test";
     for (std::int64_t i = 0; i < file_.count; ++i)
-      if ((share_of(std::to_string(i)) < settings.number("test_share")) == wants_test) chosen_.push_back(i);
+      if ((share_of_name(std::to_string(i)) < settings.number("test_share")) == wants_test) chosen_.push_back(i);
   }
   std::int64_t size() const override { return static_cast<std::int64_t>(chosen_.size()); }
   std::int64_t num_classes() const override { return num_classes_; }

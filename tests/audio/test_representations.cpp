@@ -167,6 +167,7 @@ CATCH_TEST_CASE("a file of a person's own is read at the codec's rate, and silen
 CATCH_TEST_CASE("codecs of sounds refuse what they cannot take in one line", "[codec]") {
   CATCH_CHECK_THROWS_WITH(codec("{type: mel}")->encoded_shape({1, 8200}), Catch::Contains("8192 and 8448 are"));
   CATCH_CHECK_THROWS_WITH(codec("{type: mel}")->encoded_shape({1, 256}), Catch::Contains("more than 512 are needed"));
+  CATCH_CHECK_THROWS_WITH(codec("{type: stft}")->encoded_shape({1, 128}), Catch::Contains("at least 129 are needed"));
   CATCH_CHECK_THROWS_WITH(codec("{type: mdct}")->encoded_shape({3, 28, 28}), Catch::Contains("expected sounds"));
   CATCH_CHECK_THROWS_WITH(codec("{type: mdct, frequencies: 7}"), Catch::Contains("even"));
   CATCH_CHECK_THROWS_AS(codec("{type: mel, hop: 1000}"), ConfigError);

@@ -71,7 +71,7 @@ CATCH_TEST_CASE("spectra of a sound times a factor are as far apart as the facto
     const at::Tensor distance = spectral_distance(x * factor, x, {32, 64, 16});
     CATCH_CHECK((distance - expected).abs().max().item<double>() < 1e-4 * expected);
   }
-  // Each sample is its own: one of silence changes nothing of the other.
+  // Each sample is its own: one twice as loud changes nothing of the other.
   at::Tensor half = x.clone();
   half[1] = x[1] * 2;
   const at::Tensor apart = spectral_distance(half, x, {32});

@@ -96,6 +96,7 @@ CATCH_TEST_CASE("errors in decibels are exact for orthogonal noise, a factor and
   }
   CATCH_CHECK(only(signal_to_noise_db(s, s)) == 120.0);
   CATCH_CHECK(only(scale_invariant_db(s, s)) == 120.0);
+  CATCH_CHECK(only(scale_invariant_db(at::zeros_like(s), s)) == -120.0);  // silence is no good copy of a sound
   CATCH_CHECK(only(signal_to_noise_db(at::zeros_like(s), at::zeros_like(s))) == 120.0);
   CATCH_CHECK(only(signal_to_noise_db(s, at::zeros_like(s))) == -120.0);
 }

@@ -48,6 +48,11 @@ CATCH_TEST_CASE("a tone is a bright line at its height in mel, from when it soun
   }
 }
 
+CATCH_TEST_CASE("silence is black from end to end", "[audio][pictures]") {
+  const at::Tensor picture = small_picture_of_sound(at::zeros({1, kRate}), kRate);
+  CATCH_CHECK(brightness(picture).narrow(0, 0, 56).max().item<double>() == 0.0);
+}
+
 CATCH_TEST_CASE("the picture with axes holds the plots and marks beside them", "[audio][pictures]") {
   const at::Tensor picture = picture_of_sound(late_tone(1000), kRate);
   const std::int64_t left = picture.size(2) - 208 - 8, below = picture.size(1) - 136;

@@ -171,6 +171,11 @@ CATCH_TEST_CASE("a mesh that is none is refused with its file, the cause and the
   std::string face = kPlyText;
   face.replace(face.find("4 0 1 2 3"), 9, "4 0 1 2 4");
   CATCH_CHECK(refusal(ply, face) == "t.ply:18: face 0 of vertex 4, and there are 4");
+  CATCH_CHECK(refusal(ply,
+                      "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+                      "element vertex 9\nproperty float x\nelement face 1\nproperty list uchar int vertex_indices\n"
+                      "end_header\n0 0 0\n1 2 3 4 5 6 7 8 9\n3 0 0 8\n")
+                  .find("face 0 of vertex 8, and there are 1") != std::string::npos);
   std::string broken = encode_ply({.vertices = {0, 0, std::nanf("")}});
   CATCH_CHECK(refusal(ply, broken) == concat("t.ply: byte ", broken.size() - 4, ": a number that is not finite"));
   CATCH_CHECK(refusal(obj, "v 0 0 nan\n") == "t.obj:1: \"nan\" is no finite number: z");

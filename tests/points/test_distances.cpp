@@ -209,3 +209,12 @@ CATCH_TEST_CASE("clouds of different sizes are refused where an assignment is as
               "an exact assignment needs clouds of one size, got 8 and 9 points.");
   CATCH_CHECK(distance_matrix(a, b, Distance::kEmdPvd).sizes() == at::IntArrayRef{2, 2});
 }
+
+CATCH_TEST_CASE("distances beyond all numbers are refused and not assigned", "[points][distances]") {
+  const at::Tensor cloud = testing::random_clouds({1, 3, 4})[0];
+  for (const Distance distance : {Distance::kEmdExact, Distance::kEmdExactSquared}) {
+    CATCH_CHECK_THROWS_WITH(distance_between(cloud, cloud + 1e20, distance), Catch::Contains("needs finite distances"));
+    CATCH_CHECK_THROWS_WITH(distance_between(cloud, cloud * std::nanf(""), distance),
+                            Catch::Contains("needs finite distances"));
+  }
+}
