@@ -64,7 +64,8 @@ MelOptions options_of(const Settings& settings) {
 // is clipped. The constant part, which no filter hears, is taken off.
 at::Tensor as_recorded(const at::Tensor& sounds_NCT) {
   const at::Tensor sounds = sounds_NCT - sounds_NCT.mean({2}, true);
-  return sounds / sounds.abs().amax({1, 2}, true).clamp_min(1.0);
+  constexpr double kMostPeak = 0.999;
+  return sounds * (kMostPeak / sounds.abs().amax({1, 2}, true).clamp_min(kMostPeak));
 }
 
 /// decode(encode(raw)) sounds like raw: `thaw roundtrip` measures how much.

@@ -149,8 +149,8 @@ CATCH_TEST_CASE("no sound out of a mel spectrogram exceeds full scale, however l
   const CodecPtr mel = codec("{type: mel}");
   const at::Tensor x = mel->encode(chirp(8192).unsqueeze(0)) + 0.5;  // 20 dB louder
   const at::Tensor sound = mel->decode(x);
-  CATCH_CHECK(sound.abs().max().item<double>() <= 1.0);
-  CATCH_CHECK(sound.abs().max().item<double>() > 0.999);
+  CATCH_CHECK(sound.abs().max().item<double>() < 0.9991);
+  CATCH_CHECK(sound.abs().max().item<double>() > 0.998);
 }
 
 CATCH_TEST_CASE("a file of a person's own is read at the codec's rate, and silence follows a short one", "[codec]") {
