@@ -14,7 +14,8 @@ namespace {
 
 nn::SpaceTimeOptions transformer_options(const VoxelOptions& options) {
   nn::SpaceTimeOptions own;
-  own.in_channels = own.out_channels = options.in_channels;
+  own.in_channels = options.in_channels;
+  own.out_channels = options.out_channels;
   own.patch = {options.patch, options.patch, options.patch};
   own.features = options.features;
   own.depth = options.depth;
@@ -32,7 +33,7 @@ VoxelTransformer::VoxelTransformer(const Scope& scope, const VoxelOptions& optio
     : options_(options),
       embed_(scope / "point", options.told()),
       transformer_(scope / "cells", transformer_options(options)),
-      point1_(scope / "point1", 2 * options.in_channels, options.features),
+      point1_(scope / "point1", options.in_channels + options.out_channels, options.features),
       modulate_(scope / "modulate", options.features, 2 * options.features, 0.0),
       point2_(scope / "point2", options.features, options.features),
       out_(scope / "out", options.features, options.out_channels, 0.0) {}

@@ -1,6 +1,7 @@
 // Distributions of numbers that are compared, and samples that are copies of training examples.
 
 #include <cmath>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -112,9 +113,21 @@ CATCH_TEST_CASE("quantiles are linear between numbers, and histograms share one 
 
 CATCH_TEST_CASE("examples that stand for a set lie all over it", "[core][metrics]") {
   const Rows rows(at::arange(10, at::kFloat).view({10, 1}));
-  CATCH_CHECK(spread_examples(rows, 4).indices == std::vector<std::int64_t>{0, 2, 5, 7});
-  CATCH_CHECK(spread_examples(rows, 4).batch.data.flatten().equal(at::tensor({0.0F, 2.0F, 5.0F, 7.0F})));
-  CATCH_CHECK(spread_examples(rows, 99).indices.size() == 10);
+  const SpreadExamples some = spread_examples(rows, 4);
+  CATCH_REQUIRE(some.indices.size() == 4);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const auto part = static_cast<double>(i);
+    CATCH_CHECK(static_cast<double>(some.indices[i]) >= std::floor(2.5 * part));
+    CATCH_CHECK(static_cast<double>(some.indices[i]) < 2.5 * (part + 1));
+    CATCH_CHECK(some.batch.data[static_cast<std::int64_t>(i)].item<float>() == static_cast<float>(some.indices[i]));
+  }
+  const SpreadExamples all = spread_examples(rows, 99);
+  CATCH_REQUIRE(all.indices.size() == 10);
+  for (std::int64_t i = 0; i < 10; ++i) CATCH_CHECK(all.indices[static_cast<std::size_t>(i)] == i);
+  // Classes that take turns: five of them, in a set that five divides.
+  std::set<std::int64_t> classes;
+  for (const std::int64_t index : spread_examples(Rows(at::zeros({1000, 1})), 40).indices) classes.insert(index % 5);
+  CATCH_CHECK(classes.size() == 5);
 }
 
 CATCH_TEST_CASE("fresh draws of the data are no copies, slightly changed training examples are", "[core][metrics]") {

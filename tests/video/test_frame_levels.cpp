@@ -5,6 +5,7 @@
 #include <c10/util/accumulate.h>
 
 #include "core/base/error.h"
+#include "core/given.h"
 #include "core/nn/unet2d.h"
 #include "modalities/video/list.h"
 #include "modalities/video/register.h"
