@@ -90,7 +90,10 @@ Part run_part(const Variant& variant, const Catalog& catalog, const std::string&
   part.trained_for_judge = was_trained_with(experiment, experiment.evaluate().judge);
   part.trained_for_features = was_trained_with(experiment, experiment.evaluate().features);
   const auto& metrics = experiment.evaluate().metrics;
-  if (std::find(metrics.begin(), metrics.end(), "frechet") == metrics.end()) return part;
+  const auto is_frechet = [](const std::string& metric) {
+    return metric == "frechet" || metric.starts_with("frechet ");
+  };
+  if (std::ranges::none_of(metrics, is_frechet)) return part;
   const Evaluator evaluator(experiment);
   for (const auto& cell : part.compared["cells"])
     if (cell.contains("n") && !part.floors.contains(cell["n"]))

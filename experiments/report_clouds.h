@@ -214,7 +214,10 @@ if (canvases.length) {
   start();
   canvases.forEach(canvas => show(canvas));
   const sections = new Set(canvases.map(canvas => canvas.closest('section')).filter(Boolean));
-  for (const section of sections) section.querySelector('canvas.cloud').closest('.stepper, ol, figure').before(controls());
+  for (const section of sections) {
+    const first = section.querySelector('canvas.cloud');
+    (first.closest('.stepper') || first.closest('ol') || first).before(controls());
+  }
   requestAnimationFrame(tick);
 }
 

@@ -92,7 +92,8 @@ Interval proportion_interval(std::int64_t successes, std::int64_t n) {
   const double p = static_cast<double>(successes) / static_cast<double>(n), m = static_cast<double>(n);
   const double centre = (p + kZ * kZ / (2 * m)) / (1 + kZ * kZ / m);
   const double half = kZ / (1 + kZ * kZ / m) * std::sqrt(p * (1 - p) / m + kZ * kZ / (4 * m * m));
-  return {std::max(0.0, centre - half), std::min(1.0, centre + half)};
+  // At the ends the bound is the end itself, which rounding misses.
+  return {successes == 0 ? 0.0 : centre - half, successes == n ? 1.0 : centre + half};
 }
 
 }  // namespace thaw

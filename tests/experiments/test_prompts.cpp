@@ -102,7 +102,7 @@ CATCH_TEST_CASE("real pictures obey their own prompts and not each other's", "[e
   std::vector<std::string> captions;
   for (std::int64_t i = 0; i < 40; ++i) captions.push_back(text_of(batch.condition.at("caption")[(i + 1) % 40]));
   const nlohmann::json wrong = evaluator.measure(batch.data, {}, captions);
-  CATCH_CHECK(wrong["prompt_obeyed"] == 0.0);
+  CATCH_CHECK(wrong["prompt_obeyed"] <= 0.05);  // one of 40 may ask for the same by chance
   CATCH_CHECK(wrong["details"]["prompt_obeyed"]["n"] == 40);
   CATCH_CHECK(!evaluator.measure(batch.data, {}).contains("prompt_obeyed"));  // nothing was asked
 }
