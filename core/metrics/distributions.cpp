@@ -55,8 +55,17 @@ Interval wasserstein_interval(const std::vector<double>& a, const std::vector<do
     std::ranges::sort(drawn);
     values.push_back(distance_of_sorted(drawn, other));
   }
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-  return {std::max(0.0, value + quantile_of(values, 0.025) - mean), value + quantile_of(values, 0.975) - mean};
+  return resampled_interval(value, values);
+}
+
+Interval resampled_interval(double value, const std::vector<double>& resampled) {
+  const double mean = std::accumulate(resampled.begin(), resampled.end(), 0.0) / static_cast<double>(resampled.size());
+  return {std::max(0.0, value + quantile_of(resampled, 0.025) - mean), value + quantile_of(resampled, 0.975) - mean};
+}
+
+std::vector<double> list_of(const at::Tensor& values) {
+  const at::Tensor dense = values.to(at::kDouble).contiguous();
+  return {dense.data_ptr<double>(), dense.data_ptr<double>() + dense.numel()};
 }
 
 Precedence precedence(std::vector<double> a, std::vector<double> b) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
 
 #include "core/metrics/frechet.h"
@@ -20,6 +21,13 @@ double wasserstein_distance(std::vector<double> a, std::vector<double> b);
 /// Its 95 % interval over resamples of `a`, their bias taken off (as frechet_interval).
 Interval wasserstein_interval(const std::vector<double>& a, const std::vector<double>& b, std::uint64_t seed,
                               int resamples = 200);
+
+/// The 95 % interval of a value out of what resamples gave: with their spread, about the value, since draws with
+/// repetition lie further away than their set; not below 0.
+Interval resampled_interval(double value, const std::vector<double>& resampled);
+
+/// The numbers of a tensor, in order.
+std::vector<double> list_of(const at::Tensor& values);
 
 /// The share of pairs (x of a, y of b) with x < y, ties by half: 1/2 where both are drawn from one distribution (Mann
 /// and Whitney 1947), and how many of its standard errors under that hypothesis it lies above 1/2 (normal

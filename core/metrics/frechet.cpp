@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -11,6 +10,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/math/philox.h"
+#include "core/metrics/distributions.h"
 
 namespace thaw {
 
@@ -77,14 +77,7 @@ Interval frechet_interval(const at::Tensor& features_a, const at::Tensor& featur
           uniform_integer(key, static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(a.rows()))));
     values.push_back(distance(fit(drawn, divisor), root_b, b));
   }
-  std::sort(values.begin(), values.end());
-  const auto at_fraction = [&](double f) {
-    return values[static_cast<std::size_t>(std::lround(f * static_cast<double>(values.size() - 1)))];
-  };
-  // Draws with repetition look further away than their set is: the interval lies about the value, with their spread.
-  const double value = distance(fit(a, divisor), root_b, b);
-  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-  return {std::max(0.0, value + at_fraction(0.025) - mean), value + at_fraction(0.975) - mean};
+  return resampled_interval(distance(fit(a, divisor), root_b, b), values);
 }
 
 Interval proportion_interval(std::int64_t successes, std::int64_t n) {

@@ -10,7 +10,6 @@
 #include "core/metrics/metric.h"
 #include "core/metrics/obedience.h"
 #include "core/metrics/similarity.h"
-#include "core/metrics/spread.h"
 
 namespace thaw {
 
@@ -47,7 +46,7 @@ class FrechetMetric : public Metric {
     const auto distance = [this](const at::Tensor& raw) {
       return frechet_distance(parts_.features->features(raw), reference());
     };
-    return {{"frechet_floor", distance(spread_examples(*parts_.data, n).batch.data)},
+    return {{"frechet_floor", distance(examples(*parts_.data, n).data)},
             {"frechet_noise", distance(parts_.codec->decode(noise))}};
   }
 

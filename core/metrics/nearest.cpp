@@ -18,11 +18,6 @@ constexpr std::int64_t kRows = 256;   // of distances at a time
 constexpr double kRemembered = 4.0;   // standard errors above one half that are called copying
 constexpr double kCloserThan = 0.01;  // of held-out examples: nearer than these is a copy
 
-std::vector<double> list_of(const at::Tensor& values) {
-  const at::Tensor dense = values.to(at::kDouble).contiguous();
-  return {dense.data_ptr<double>(), dense.data_ptr<double>() + dense.numel()};
-}
-
 struct Neighbours {
   std::vector<double> distance;
   at::Tensor index;  // int64 [n], of the training example
@@ -92,8 +87,7 @@ class NearestTraining : public Metric {
     return training_;
   }
   const std::vector<double>& held_out() const {
-    if (held_out_.empty())
-      held_out_ = nearest(seen(spread_examples(*parts_.held_out, among_).batch.data), training()).distance;
+    if (held_out_.empty()) held_out_ = nearest(seen(examples(*parts_.held_out, among_).data), training()).distance;
     return held_out_;
   }
 

@@ -4,14 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include <ATen/ATen.h>
 
 #include "core/base/text.h"
 #include "core/math/philox.h"
 #include "core/metrics/distributions.h"
-#include "core/metrics/spread.h"
 #include "modalities/audio/fad.h"
 #include "modalities/audio/list.h"
 
@@ -56,7 +54,7 @@ class Fad : public Metric {
                      "bias of resampling taken off; floor: training examples")}}};
   }
   nlohmann::json beside(std::int64_t n) const override {
-    return {{"fad_floor", distance(embedded(spread_examples(*parts_.data, n).batch.data))}};
+    return {{"fad_floor", distance(embedded(examples(*parts_.data, n).data))}};
   }
 
  private:
@@ -71,8 +69,7 @@ class Fad : public Metric {
   const at::Tensor& reference() const {
     if (!reference_.defined())
       reference_ =
-          embedded(spread_examples(*parts_.held_out, against_ > 0 ? against_ : parts_.held_out->size()).batch.data)
-              .flatten(0, 1);
+          embedded(examples(*parts_.held_out, against_ > 0 ? against_ : parts_.held_out->size()).data).flatten(0, 1);
     return reference_;
   }
   // Windows of one sound are alike: sounds are drawn, not windows.
@@ -85,8 +82,7 @@ class Fad : public Metric {
         drawn[i] = static_cast<std::int64_t>(uniform_integer(key, i, drawn.size()));
       values.push_back(distance(own_NKd.index_select(0, at::tensor(drawn, at::kLong))));
     }
-    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / kResamples;
-    return {std::max(0.0, value + quantile_of(values, 0.025) - mean), value + quantile_of(values, 0.975) - mean};
+    return resampled_interval(value, values);
   }
 
   MetricParts parts_;

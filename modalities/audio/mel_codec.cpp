@@ -72,7 +72,7 @@ at::Tensor as_recorded(const at::Tensor& sounds_NCT) {
 class MelCodec : public SoundCodec {
  public:
   explicit MelCodec(const Settings& settings, const MelOptions& options)
-      : SoundCodec(options.rate_hz),
+      : SoundCodec(options.rate_hz, settings.text("format")),
         mel_(options),
         griffin_lim_{settings.integer("iterations"), settings.number("momentum")} {}
   at::Tensor encode(const at::Tensor& raw_NCT) const override {
@@ -114,6 +114,7 @@ void register_mel_codec(CodecRegistry& registry) {
           .fallback = std::string("thaw"),
           .help = "all parameters, of which those below can be set apart",
           .choices = {"thaw", "diffwave", "audioldm", "torchaudio"}},
+         format_option(),
          {"rate", std::int64_t{0}, "samples a second of the data; 0: the preset's", 0, 384000},
          {"n_fft", std::int64_t{0}, "samples a frame and of its Hann window; 0: the preset's", 0, 65536},
          {"hop", std::int64_t{0}, "samples from frame to frame; 0: the preset's", 0, 65536},

@@ -18,7 +18,7 @@ std::vector<std::string> SoundCodec::write_shown(const at::Tensor& raw_NCT, std:
 
 void SoundCodec::write(const at::Tensor& raw_NCT, const std::filesystem::path& folder, const std::string& stem,
                        std::int64_t first) const {
-  write_sounds(raw_NCT, rate_hz_, folder, stem, first);
+  write_sounds(raw_NCT, rate_hz_, format_, folder, stem, first);
 }
 
 at::Tensor SoundCodec::read(const std::filesystem::path& path, const std::vector<std::int64_t>& raw_CT) const {

@@ -7,7 +7,7 @@ namespace thaw::audio {
 
 class SoundCodec : public Codec {
  public:
-  explicit SoundCodec(std::int64_t rate_hz) : rate_hz_(rate_hz) {}
+  SoundCodec(std::int64_t rate_hz, std::string format) : rate_hz_(rate_hz), format_(std::move(format)) {}
   std::string sheet_png(const at::Tensor& raw_NCT, std::int64_t columns) const override;
   std::vector<std::string> write_shown(const at::Tensor& raw_NCT, std::int64_t columns,
                                        const std::filesystem::path& folder, const std::string& stem) const override;
@@ -20,6 +20,7 @@ class SoundCodec : public Codec {
 
  private:
   std::int64_t rate_hz_;
+  std::string format_;
 };
 
 /// The option "rate": samples a second of the data.

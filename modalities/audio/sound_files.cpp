@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <span>
 
 #include <ATen/ATen.h>
 
@@ -11,6 +12,9 @@
 #include "core/eight_bits.h"
 #include "core/io/wav.h"
 #include "modalities/audio/sound_picture.h"
+#ifdef THAW_HAS_MEDIA
+#include "modalities/media/sound_file.h"
+#endif
 
 namespace thaw::audio {
 
@@ -19,13 +23,30 @@ namespace {
 constexpr std::uint64_t kShownBytes = 150'000;  // of the sounds of one group on a page
 constexpr std::int64_t kMostShown = 8;
 
-// Writes WAVs, each brought into range as a whole where it exceeds it, and tells of those in one line at the end.
-class WavWriter {
+void write_one(const at::Tensor& sound_CT, std::int64_t rate_hz, const std::string& format,
+               const std::filesystem::path& path) {
+  const at::Tensor interleaved = sound_CT.t().contiguous();
+  const std::span<const float> samples(interleaved.data_ptr<float>(), static_cast<std::size_t>(interleaved.numel()));
+#ifdef THAW_HAS_MEDIA
+  if (format != "wav") {
+    const SampleKind kind = format == "wav24"   ? SampleKind::kInt24
+                            : format == "wav32" ? SampleKind::kFloat32
+                                                : SampleKind::kInt16;
+    const Sound sound{static_cast<int>(rate_hz), static_cast<int>(sound_CT.size(0)), {samples.begin(), samples.end()}};
+    write_sound(path, sound, {.kind = kind});
+    return;
+  }
+#endif
+  write_file(path, encode_wav(samples, {sound_CT.size(0), rate_hz}));
+}
+
+// Writes sounds, each brought into range as a whole where it exceeds it, and tells of those in one line at the end.
+class SoundWriter {
  public:
-  explicit WavWriter(std::int64_t rate_hz) : rate_hz_(rate_hz) {}
-  WavWriter(const WavWriter&) = delete;
-  WavWriter& operator=(const WavWriter&) = delete;
-  ~WavWriter() {
+  SoundWriter(std::int64_t rate_hz, std::string format) : rate_hz_(rate_hz), format_(std::move(format)) {}
+  SoundWriter(const SoundWriter&) = delete;
+  SoundWriter& operator=(const SoundWriter&) = delete;
+  ~SoundWriter() {
     if (too_loud_ > 0)
       std::fprintf(stderr,
                    "%s: %lld of %lld sounds exceed full scale, by a peak of up to %.3g; each scaled down to 1\n",
@@ -41,13 +62,12 @@ class WavWriter {
     }
     ++written_;
     folder_ = path.parent_path().string();
-    const at::Tensor interleaved = sound.t().contiguous();
-    write_file(path, encode_wav({interleaved.data_ptr<float>(), static_cast<std::size_t>(interleaved.numel())},
-                                {sound.size(0), rate_hz_}));
+    write_one(sound, rate_hz_, format_, path);
   }
 
  private:
   std::int64_t rate_hz_, written_ = 0, too_loud_ = 0;
+  std::string format_;
   double highest_ = 1.0;
   std::string folder_;
 };
@@ -66,11 +86,25 @@ void expect_multiple(const char* codec, std::int64_t samples, std::int64_t hop) 
                            hop, "; ", samples / hop * hop, " and ", (samples / hop + 1) * hop, " are."));
 }
 
-void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::filesystem::path& folder,
-                  const std::string& stem, std::int64_t first) {
-  WavWriter wav(rate_hz);
+Option format_option() {
+  return {.name = "format",
+          .fallback = std::string("wav"),
+#ifdef THAW_HAS_MEDIA
+          .help = "of what is written; wav, flac: 16 bits, wav24: 24 bits, wav32: floating point",
+          .choices = {"wav", "wav24", "wav32", "flac", "ogg"},
+#else
+          .help = "of what is written, 16 bits; this program was built without libsndfile",
+          .choices = {"wav"},
+#endif
+          .is_hashed = false};
+}
+
+void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::string& format,
+                  const std::filesystem::path& folder, const std::string& stem, std::int64_t first) {
+  SoundWriter writer(rate_hz, format);
+  const std::string suffix = format.starts_with("wav") ? "wav" : format;
   for (std::int64_t i = 0; i < raw_NCT.size(0); ++i)
-    wav.write(raw_NCT[i], folder / concat(stem, "_", padded(first + i), ".wav"));
+    writer.write(raw_NCT[i], folder / concat(stem, "_", padded(first + i), ".", suffix));
 }
 
 std::vector<std::string> write_sounds_shown(const at::Tensor& raw_NCT, std::int64_t rate_hz, std::int64_t columns,
@@ -79,7 +113,7 @@ std::vector<std::string> write_sounds_shown(const at::Tensor& raw_NCT, std::int6
   const auto fitting = static_cast<std::int64_t>(kShownBytes / std::max<std::uint64_t>(1, bytes));
   const std::int64_t shown = std::min(raw_NCT.size(0), std::clamp<std::int64_t>(fitting, 1, kMostShown));
   std::vector<std::string> files;
-  WavWriter wav(rate_hz);
+  SoundWriter wav(rate_hz, "wav");  // which every browser plays
   for (std::int64_t i = 0; i < shown; ++i) {
     const std::string picture = concat(stem, "_", i, ".png"), sound = concat(stem, "_", i, ".wav");
     write_file(folder / picture, png_of_picture(picture_of_sound(raw_NCT[i], rate_hz)));

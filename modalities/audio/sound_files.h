@@ -8,6 +8,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "core/base/config.h"
+
 namespace thaw::audio {
 
 /// Throws DataError, naming the codec, unless the shape is [channels, T].
@@ -16,10 +18,14 @@ void expect_sound(const char* codec, const std::vector<std::int64_t>& raw_shape)
 /// Throws DataError, naming the next lengths, unless samples are a multiple of the hop.
 void expect_multiple(const char* codec, std::int64_t samples, std::int64_t hop);
 
-/// float32 [N, channels, T] as <stem>_<first + i>.wav. What exceeds [-1, 1] is scaled down by its peak as a whole,
-/// never clipped, and those are told on stderr in one line.
-void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::filesystem::path& folder,
-                  const std::string& stem, std::int64_t first);
+/// The option "format" of what is written: wav of 16 bits; where the program was built with libsndfile also wav24,
+/// wav32 (floating point), flac and ogg.
+Option format_option();
+
+/// float32 [N, channels, T] as <stem>_<first + i>.wav, .flac or .ogg. What exceeds [-1, 1] is scaled down by its peak
+/// as a whole, never clipped, and those are told on stderr in one line.
+void write_sounds(const at::Tensor& raw_NCT, std::int64_t rate_hz, const std::string& format,
+                  const std::filesystem::path& folder, const std::string& stem, std::int64_t first);
 
 /// As a page shows them: each of the first ones, up to 8 and 150 kB, as <stem>_<i>.png, its picture, and
 /// <stem>_<i>.wav; where there are more, a sheet <stem>.png of all of them.

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/spectral_distance.h"
 #include "modalities/audio/spectra.h"
 
 namespace thaw::audio {
@@ -42,17 +43,7 @@ at::Tensor ratio_db(const at::Tensor& a, const at::Tensor& b) {
   return at::where(b.eq(0.0), at::full_like(ratio, kMostDecibels), ratio);
 }
 
-struct Resolution {
-  std::int64_t transform, hop, window;
-};
-constexpr std::array<Resolution, 3> kResolutions{{{1024, 120, 600}, {2048, 240, 1200}, {512, 50, 240}}};
-
-at::Tensor magnitudes(const at::Tensor& x_NT, const Resolution& r) {
-  const at::Tensor window = at::hann_window(r.window, x_NT.options());
-  const at::Tensor spectrum = at::stft(x_NT, r.transform, r.hop, r.window, window, /*center=*/true, "reflect",
-                                       /*normalized=*/false, /*onesided=*/true, /*return_complex=*/true);
-  return at::view_as_real(spectrum).square().sum(-1).clamp_min(kSpectrumFloor).sqrt();
-}
+constexpr std::array<SpectralResolution, 3> kResolutions{{{1024, 120, 600}, {2048, 240, 1200}, {512, 50, 240}}};
 
 // A function of each channel's sounds [N C, T], averaged over channels.
 template <class Function>
@@ -130,12 +121,7 @@ at::Tensor multi_resolution_distances(const at::Tensor& made_NCT, const at::Tens
     throw DataError(concat("multi-resolution distance: sounds of ", original_NCT.size(2), " samples; it takes ", kLeast,
                            " at least."));
   return over_channels(made_NCT, original_NCT, [](const at::Tensor& made, const at::Tensor& original) {
-    at::Tensor sum = at::zeros({made.size(0)}, at::kDouble);
-    for (const Resolution& r : kResolutions) {
-      const at::Tensor a = magnitudes(made, r).flatten(1), b = magnitudes(original, r).flatten(1);
-      sum = sum + (b - a).norm(2, 1) / b.norm(2, 1) + (b.log() - a.log()).abs().mean(1);
-    }
-    return sum / static_cast<double>(kResolutions.size());
+    return spectral_distance(made.unsqueeze(1), original.unsqueeze(1), kResolutions, kSpectrumFloor);
   });
 }
 

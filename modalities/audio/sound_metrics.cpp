@@ -7,7 +7,6 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/metrics/distributions.h"
-#include "core/metrics/spread.h"
 #include "modalities/audio/list.h"
 #include "modalities/audio/sound_codec.h"
 #include "modalities/audio/sound_measures.h"
@@ -15,11 +14,6 @@
 namespace thaw::audio {
 
 namespace {
-
-std::vector<double> list_of(const at::Tensor& values) {
-  const at::Tensor dense = values.to(at::kDouble).contiguous();
-  return {dense.data_ptr<double>(), dense.data_ptr<double>() + dense.numel()};
-}
 
 // A number a sound whose distribution is compared.
 struct Statistic {
@@ -69,7 +63,7 @@ class SoundStatistics : public Metric {
   }
 
   nlohmann::json beside(std::int64_t n) const override {
-    const at::Tensor training = spread_examples(*parts_.data, n).batch.data;
+    const at::Tensor training = examples(*parts_.data, n).data;
     nlohmann::json result{{"clipped_share_floor", clipped_shares(training).mean().item<double>()},
                           {"dc_offset_floor", offsets(training).mean().item<double>()}};
     for (const Statistic& statistic : statistics_)
@@ -80,7 +74,7 @@ class SoundStatistics : public Metric {
 
  private:
   const at::Tensor& held_out() const {
-    if (!held_out_.defined()) held_out_ = spread_examples(*parts_.held_out, against_).batch.data;
+    if (!held_out_.defined()) held_out_ = examples(*parts_.held_out, against_).data;
     return held_out_;
   }
 

@@ -19,7 +19,7 @@ namespace {
 class SpectrumCodec : public SoundCodec {
  public:
   SpectrumCodec(const Settings& settings, std::int64_t hop)
-      : SoundCodec(settings.integer("rate")),
+      : SoundCodec(settings.integer("rate"), settings.text("format")),
         hop_(hop),
         exponent_(settings.number("compress")),
         gain_(settings.number("gain")) {}
@@ -135,6 +135,7 @@ void register_spectrum_codecs(CodecRegistry& registry) {
         "frequency.",
         "",
         {rate_option(),
+         format_option(),
          {"n_fft", std::int64_t{256}, "samples a frame, also the length of the Hann window", 4, 65536},
          {"hop", std::int64_t{64}, "samples from frame to frame", 1, 65536},
          compress_option(),
@@ -146,6 +147,7 @@ void register_spectrum_codecs(CodecRegistry& registry) {
         "The modified discrete cosine transform: as many numbers as samples, the way back is exact.",
         "Princen and Bradley 1986",
         {rate_option(),
+         format_option(),
          {"frequencies", std::int64_t{128}, "of a frame, and samples from frame to frame", 2, 65536},
          compress_option(),
          gain_option()},

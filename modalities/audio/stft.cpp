@@ -50,9 +50,4 @@ at::Tensor sound_of_magnitudes(const at::Tensor& magnitudes_NFK, const Stft& stf
   return stft.inverse(magnitudes_NFK * phases, length);
 }
 
-at::Tensor spectral_convergence(const at::Tensor& sound_NT, const at::Tensor& magnitudes_NFK, const Stft& stft) {
-  const at::Tensor error = stft.forward(sound_NT).abs() - magnitudes_NFK;
-  return error.square().sum({1, 2}).sqrt() / magnitudes_NFK.square().sum({1, 2}).sqrt().clamp_min(1e-12);
-}
-
 }  // namespace thaw::audio

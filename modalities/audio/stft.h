@@ -30,7 +30,4 @@ struct GriffinLim {
 at::Tensor sound_of_magnitudes(const at::Tensor& magnitudes_NFK, const Stft& stft, const GriffinLim& how,
                                std::int64_t length);
 
-/// | |STFT(x)| - A | / | A |, Frobenius, [N]: what is left after `sound_of_magnitudes`.
-at::Tensor spectral_convergence(const at::Tensor& sound_NT, const at::Tensor& magnitudes_NFK, const Stft& stft);
-
 }  // namespace thaw::audio

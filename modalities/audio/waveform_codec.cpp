@@ -13,7 +13,7 @@ namespace {
 class WaveformCodec : public SoundCodec {
  public:
   explicit WaveformCodec(const Settings& settings)
-      : SoundCodec(settings.integer("rate")), gain_(settings.number("gain")) {}
+      : SoundCodec(settings.integer("rate"), settings.text("format")), gain_(settings.number("gain")) {}
   at::Tensor encode(const at::Tensor& raw_NCT) const override { return raw_NCT.to(at::kFloat) * gain_; }
   at::Tensor decode(const at::Tensor& x_NCT) const override { return x_NCT.detach().to(at::kCPU, at::kFloat) / gain_; }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
@@ -32,6 +32,7 @@ void register_waveform_codec(CodecRegistry& registry) {
                  "Sounds as they are, times a gain; written as WAV.",
                  "",
                  {rate_option(),
+                  format_option(),
                   {.name = "gain",
                    .fallback = 1.0,
                    .help = "factor that brings the data to about unit variance",
