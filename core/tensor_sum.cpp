@@ -3,15 +3,16 @@
 #include <array>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include "core/base/error.h"
 #include "core/kernels/weighted_sum.h"
+#include "core/threads.h"
 
 namespace thaw {
 namespace {
 
 constexpr std::size_t kMostTerms = 32;
+constexpr std::int64_t kWorthThreads = 1 << 16;  // numbers to draw, some 10 ns each
 
 bool is_host_number(const at::Tensor& like) {
   return like.device().is_cpu() && (like.scalar_type() == at::kFloat || like.scalar_type() == at::kDouble) &&
@@ -116,32 +117,35 @@ void TensorSum::run_kernel(std::size_t stream) {
   if (sums_[0].out->size(0) != static_cast<std::int64_t>(samples))
     throw Error(ExitCode::kBug, "noise asked for a batch of another size");
   const std::size_t count = static_cast<std::size_t>(total) / samples;
-  at::parallel_for(0, static_cast<std::int64_t>(samples), 1, [&](std::int64_t begin, std::int64_t end) {
+  const auto add_sample = [&](std::int64_t sample) {
     thread_local std::vector<float> drawn;
     thread_local std::vector<T> cast;
     drawn.resize(count * ready_.size());
     cast.resize(std::is_same_v<T, float> ? 0 : drawn.size());
-    for (auto n = static_cast<std::size_t>(begin); n < static_cast<std::size_t>(end); ++n) {
-      auto at = from;
-      std::array<WeightedSum<T>, kMostSums> own = sums;
-      for (std::size_t k = 0; k < num_sums_; ++k) {
-        for (std::size_t i = 0; i < sums_[k].in.size(); ++i) at[k][i] += n * count;
-        own[k].out += n * count;
-        own[k].in = {at[k].data(), sums_[k].weights.size()};
-      }
-      for (std::size_t d = 0; d < ready_.size(); ++d) {
-        const std::span<float> z(drawn.data() + d * count, count);
-        noise_.fill(z, ready_[d], stream, n);
-        if constexpr (std::is_same_v<T, float>) {
-          at[0][terms + d] = z.data();
-        } else {
-          std::copy(z.begin(), z.end(), cast.data() + d * count);
-          at[0][terms + d] = cast.data() + d * count;
-        }
-      }
-      weighted_sums<T>({own.data(), num_sums_}, static_cast<std::int64_t>(count));
+    const auto n = static_cast<std::size_t>(sample);
+    auto at = from;
+    std::array<WeightedSum<T>, kMostSums> own = sums;
+    for (std::size_t k = 0; k < num_sums_; ++k) {
+      for (std::size_t i = 0; i < sums_[k].in.size(); ++i) at[k][i] += n * count;
+      own[k].out += n * count;
+      own[k].in = {at[k].data(), sums_[k].weights.size()};
     }
-  });
+    for (std::size_t d = 0; d < ready_.size(); ++d) {
+      const std::span<float> z(drawn.data() + d * count, count);
+      noise_.fill(z, ready_[d], stream, n);
+      if constexpr (std::is_same_v<T, float>) {
+        at[0][terms + d] = z.data();
+      } else {
+        std::copy(z.begin(), z.end(), cast.data() + d * count);
+        at[0][terms + d] = cast.data() + d * count;
+      }
+    }
+    weighted_sums<T>({own.data(), num_sums_}, static_cast<std::int64_t>(count));
+  };
+  if (total < kWorthThreads)
+    for (std::size_t n = 0; n < samples; ++n) add_sample(static_cast<std::int64_t>(n));
+  else
+    for_each_in_threads(static_cast<std::int64_t>(samples), add_sample);
 }
 
 }  // namespace thaw

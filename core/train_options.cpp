@@ -1,5 +1,8 @@
 #include "core/trainer.h"
 
+#include "core/base/error.h"
+#include "core/base/text.h"
+
 namespace thaw {
 
 const std::vector<Option>& train_options() {
@@ -7,6 +10,8 @@ const std::vector<Option>& train_options() {
       {"steps", std::int64_t{500}, "updates of the weights", 1, 1e9},
       {"batch", std::int64_t{128}, "examples an update", 1, 1e7},
       {"micro_batch", std::int64_t{0}, "examples at a time; their gradients add up. 0: the whole batch", 0, 1e7},
+      {"length", std::int64_t{0},
+       "the first so many points of a cloud, steps of a sound, frames of a clip are trained on; 0: all", 0, 1e9},
       {"checkpoint_every", std::int64_t{100}, "steps", 1, 1e9},
       {"preview_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
       {"validate_every", std::int64_t{0}, "steps; 0 for none", 0, 1e9},
@@ -41,6 +46,12 @@ const std::vector<Option>& ema_options() {
       {"power", std::vector<double>{}, "relative widths of power-function averages, for `thaw ema`", 1e-3, 0.2886},
       {"snapshot_every", std::int64_t{0}, "steps between snapshots of those; 0 for none", 0, 1e9}};
   return options;
+}
+
+void expect_length(std::int64_t length, const std::vector<std::int64_t>& shape) {
+  if (length > 0 && (shape.size() < 2 || length > shape[1]))
+    throw ConfigError(concat("train.length: ", length, " is more than there is in samples of ", at::IntArrayRef(shape),
+                             ": allowed is up to their second number."));
 }
 
 }  // namespace thaw

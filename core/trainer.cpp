@@ -244,7 +244,7 @@ class Training {
   at::Tensor losses(const Batch& batch, std::int64_t step, std::int64_t first) const {
     const std::int64_t count = std::min(micro_batch_, job_.batch - first);
     const at::Tensor part = batch.data.narrow(0, first, count);
-    const at::Tensor x0 = (job_.is_encoded ? part : job_.codec->encode(part)).to(job_.model->device);
+    const at::Tensor x0 = cut(job_.is_encoded ? part : job_.codec->encode(part)).to(job_.model->device);
     Condition condition;
     for (const auto& [name, tensor] : batch.condition)
       condition[name] = tensor.narrow(0, first, count).to(job_.model->device);
@@ -256,6 +256,8 @@ class Training {
     const nn::TrainingPass pass(job_.seed, batch.first_sample + static_cast<std::uint64_t>(first));
     return job_.objective->loss(*job_.model, x0, condition, context(step, first));
   }
+
+  at::Tensor cut(const at::Tensor& x0) const { return job_.length > 0 ? x0.narrow(2, 0, job_.length) : x0; }
 
   StepContext context(std::int64_t step, std::int64_t first) const {
     return {job_.seed, static_cast<std::uint64_t>(step), job_.batch, first, job_.steps};
@@ -324,7 +326,7 @@ class Training {
       samples.push_back(static_cast<std::uint64_t>(i));
     }
     const Batch batch = gather(*job_.held_out, indices);
-    const at::Tensor x0 = job_.codec->encode(batch.data).to(job_.model->device);
+    const at::Tensor x0 = cut(job_.codec->encode(batch.data)).to(job_.model->device);
     Condition condition;
     for (const auto& [name, tensor] : batch.condition) condition[name] = tensor.to(job_.model->device);
     condition = with_coarse(*job_.model, x0, std::move(condition), ~job_.seed, samples);
@@ -388,6 +390,7 @@ class Training {
 }  // namespace
 
 void train(const TrainJob& job) {
+  expect_length(job.length, job.model->spec.shape);
   job.objective->prepare(*job.model);
   Training(job).run();
 }

@@ -19,6 +19,8 @@ namespace thaw {
 
 const std::vector<Option>& train_options();
 const std::vector<Option>& ema_options();
+/// Throws ConfigError where a sample of this shape (without the batch) has no such first part. 0: all of it.
+void expect_length(std::int64_t length, const std::vector<std::int64_t>& shape);
 
 struct TrainJob {
   Model* model = nullptr;
@@ -30,6 +32,7 @@ struct TrainJob {
   bool is_encoded = false;  // the dataset's data is what the codec would make of it; held_out's is raw
   std::uint64_t seed = 0;
   std::int64_t steps = 0, batch = 1, micro_batch = 0;
+  std::int64_t length = 0;  // of the first dimension behind the channels that is trained on; 0: all
   std::int64_t checkpoint_every = 100, preview_every = 0, validate_every = 0, log_every = 10;
   OptimizerOptions optimizer{};
   double ema_decay = 0.999;                         // of the average that samples

@@ -359,6 +359,7 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.steps = train_->integer("steps");
   job.batch = train_->integer("batch");
   job.micro_batch = train_->integer("micro_batch");
+  job.length = train_->integer("length");
   job.checkpoint_every = train_->integer("checkpoint_every");
   job.preview_every = train_->integer("preview_every");
   job.validate_every = train_->integer("validate_every");

@@ -8,6 +8,7 @@
 #include "core/base/text.h"
 #include "core/checkpoint.h"
 #include "experiments/published_networks.h"
+#include "experiments/sampling.h"
 #include "modalities/audio/published.h"
 
 namespace thaw {
@@ -76,6 +77,7 @@ LoadedModel open_model(const fs::path& path, const Catalog& catalog, const std::
   loaded.model = loaded.experiment->make_model();
   if (!source.weights.empty())
     assign(loaded.model.backbone->parameters().all(), load_tensors(source.weights).tensors, source.weights.string());
+  if (loaded.experiment->is_denoiser()) take_length(*loaded.experiment, loaded.model);
   return loaded;
 }
 
@@ -104,7 +106,8 @@ void save_model(const fs::path& folder, const Experiment& experiment, const Mode
   save_tensors(folder / "model.safetensors", weights, {{"format", "thaw"}});
   std::string yaml = experiment.config().resolved();
   if (yaml.find("data_spec:") == std::string::npos) {
-    std::vector<double> shape(model.spec.shape.begin(), model.spec.shape.end());
+    const std::vector<std::int64_t> own = experiment.data_spec().shape;  // the model's may be another: sampling.length
+    std::vector<double> shape(own.begin(), own.end());
     yaml += concat("data_spec:\n  shape: ", format_value(shape), "\n  num_classes: ", model.spec.num_classes, "\n");
     if (model.spec.caption_bytes > 0) yaml += concat("  caption_bytes: ", model.spec.caption_bytes, "\n");
   }

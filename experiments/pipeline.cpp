@@ -79,6 +79,7 @@ class Pipeline {
     } else if (experiment_.is_autoencoder()) {
       stage("evaluate", [&] { merge_metrics(measure_reconstruction(experiment_, model_, folder_ / "pictures")); });
     } else {
+      take_length(experiment_, model_);
       stage("sample", [&] { sample_stage(); });
       stage("evaluate", [&] { evaluate_stage(); });
       stage("compare", [&] {

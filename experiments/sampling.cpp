@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include "core/base/error.h"
 #include "core/base/progress.h"
@@ -251,12 +252,40 @@ const std::vector<Option>& sampling_options() {
        0,
        0,
        {"brownian", "independent"}},
+      {"length", std::int64_t{0},
+       "points of a cloud, steps of a sound, frames of a clip that a sample has; 0: as many as the data", 0, 1e9},
       {"coarse_noise", 0.1, "share of noise on what the second network of a cascade is told", 0.0, 1.0}};
   return options;
 }
 
 Settings sampling_settings(const Config& config) {
   return config.section("sampling").read(sampling_options(), "section sampling", std::vector<std::string>{"levels"});
+}
+
+void take_length(const Experiment& experiment, Model& model) {
+  const Settings settings = sampling_settings(experiment.config());
+  const std::int64_t length = settings.integer("length");
+  if (length == 0 || (model.spec.shape.size() > 1 && length == model.spec.shape[1])) return;
+  if (model.spec.shape.size() < 2) settings.fail("length", "samples of one number have no length.");
+  if (experiment.task() || coarse_factor(experiment) > 0 || is_told_of_sample(experiment))
+    settings.fail("length", "samples that are told of examples are as long as these.");
+  model.spec.shape[1] = length;
+  std::vector<std::int64_t> shape = model.spec.shape;
+  shape.insert(shape.begin(), 1);
+  const auto refuse = [&](const std::string& why) {
+    settings.fail("length",
+                  concat(length, ": this network draws no samples of ", at::IntArrayRef(model.spec.shape), why));
+  };
+  try {
+    const c10::NoGradGuard no_grad;
+    const auto& weights = model.backbone->parameters().all();
+    const at::ScalarType type = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
+    const at::Tensor x = at::zeros(shape, at::TensorOptions(model.device).dtype(type));
+    const at::Tensor noise = at::zeros({1}, at::TensorOptions(model.device));
+    if (model.backbone->forward(x, noise, {}).sizes().slice(2) != x.sizes().slice(2)) refuse(".");
+  } catch (const c10::Error& error) {
+    refuse(concat(" (", error.what_without_backtrace(), ")."));
+  }
 }
 
 std::int64_t coarse_factor(const Experiment& experiment) {

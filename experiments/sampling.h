@@ -56,6 +56,10 @@ at::Tensor sample_all(const Model& model, const SampleRequest& request);
 const std::vector<Option>& sampling_options();
 Settings sampling_settings(const Config& config);
 
+/// Makes the model draw samples of sampling.length in place of its data's. Throws ConfigError where they are told of
+/// examples, which have a length of their own, or where the network takes no such sample.
+void take_length(const Experiment& experiment, Model& model);
+
 /// Of the experiment's backbone that is told samples at 1 / this of their resolution; 0: is told none.
 std::int64_t coarse_factor(const Experiment& experiment);
 

@@ -9,17 +9,17 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/ScalarOps.h>
 #include <c10/core/GradMode.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/threads.h"
 
 namespace thaw {
 namespace {
 
-constexpr std::int64_t kGrain = 32768;  // elements a thread takes at least
+constexpr std::int64_t kPiece = 1 << 18;  // elements that a thread takes at a time
 constexpr std::int64_t kChunk = 512;    // elements kept in the first cache between groups of inputs
 constexpr std::size_t kGroup = 4;       // inputs summed in one pass
 constexpr std::size_t kMostInputs = 32;
@@ -107,8 +107,9 @@ void weighted_sums(std::span<const WeightedSum<T>> sums, std::int64_t count) {
     for (std::size_t k = 0; k < sum.weights.size(); ++k) rounded[s].weights[k] = static_cast<T>(sum.weights[k]);
   }
   const std::span<const Rounded<T>> ready(rounded, sums.size());
-  if (count <= kGrain || at::in_parallel_region()) return sum_range(ready, 0, count);
-  at::parallel_for(0, count, kGrain, [&](std::int64_t begin, std::int64_t end) { sum_range(ready, begin, end); });
+  for_each_in_threads((count + kPiece - 1) / kPiece, [&](std::int64_t piece) {
+    sum_range(ready, piece * kPiece, std::min(count, (piece + 1) * kPiece));
+  });
 }
 
 template void weighted_sums<float>(std::span<const WeightedSum<float>>, std::int64_t);

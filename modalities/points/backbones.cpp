@@ -6,6 +6,7 @@
 #include "core/metrics/features.h"
 #include "modalities/points/list.h"
 #include "modalities/points/set_networks.h"
+#include "modalities/points/two_stream.h"
 #include "text/told_backbone.h"
 
 namespace thaw::points {
@@ -20,11 +21,12 @@ std::vector<Option> options_of(std::vector<Option> own) {
   return all;
 }
 
-SetOptions read_options(const Settings& settings, const DataSpec& spec) {
+template <class Options = SetOptions>
+Options read_options(const Settings& settings, const DataSpec& spec) {
   if (spec.shape.size() != 2)
     settings.fail("type", concat("works on clouds [channels, points], the data is ", at::IntArrayRef(spec.shape), "."));
   text::expect_captions(settings, spec);
-  SetOptions options;
+  Options options;
   options.in_channels = options.out_channels = spec.shape[0];
   options.features = settings.integer("features");
   options.num_classes = spec.num_classes;
@@ -32,13 +34,13 @@ SetOptions read_options(const Settings& settings, const DataSpec& spec) {
 }
 
 std::unique_ptr<Backbone> make_pointwise(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
-  SetOptions options = read_options(settings, spec);
+  auto options = read_options(settings, spec);
   options.is_pooled = settings.flag("pooled");
   return std::make_unique<text::ToldBackbone<PointwiseNet, SetOptions>>(options, settings, seed);
 }
 
 std::unique_ptr<Backbone> make_transformer(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
-  SetOptions options = read_options(settings, spec);
+  auto options = read_options(settings, spec);
   options.depth = settings.integer("depth");
   options.heads = settings.integer("heads");
   options.inducing = settings.integer("inducing");
@@ -47,6 +49,21 @@ std::unique_ptr<Backbone> make_transformer(const Settings& settings, const DataS
     settings.fail("features",
                   concat("must be a multiple of heads, got ", options.features, " with ", options.heads, " heads."));
   return std::make_unique<text::ToldBackbone<PointTransformer, SetOptions>>(options, settings, seed);
+}
+
+std::unique_ptr<Backbone> make_two_stream(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
+  auto options = read_options<TwoStreamOptions>(settings, spec);
+  options.latents = settings.integer("latents");
+  options.latent_features = settings.integer("latent_features");
+  options.depth = settings.integer("depth");
+  options.latent_depth = settings.integer("latent_depth");
+  options.heads = settings.integer("heads");
+  options.frequencies = settings.integer("frequencies");
+  for (const char* width : {"features", "latent_features"})
+    if (settings.integer(width) % options.heads != 0)
+      settings.fail(width, concat("must be a multiple of heads, got ", settings.integer(width), " with ", options.heads,
+                                  " heads."));
+  return std::make_unique<text::ToldBackbone<TwoStream, TwoStreamOptions>>(options, settings, seed);
 }
 
 /// Layers for every point alone, maximum and mean over the points, a hidden layer. No attention and no noise: another
@@ -114,6 +131,20 @@ void register_cloud_backbones(BackboneRegistry& registry) {
                      {"modulation", "tokens"}}}),
         {}},
        make_transformer});
+  registry.add(
+      {{"point_two_stream",
+        "Latent tokens read the points, work among themselves and are read by the points; any number of points.",
+        "Huang et al. 2024 (PointInfinity); Jabri et al. 2023 (RIN)",
+        options_of({{"features", std::int64_t{96}, "width of a point", 4, 16384},
+                    {"latents", std::int64_t{64}, "tokens beside the points", 1, 65536},
+                    {"latent_features", std::int64_t{128}, "width of a token", 4, 16384},
+                    {"depth", std::int64_t{4}, "times that latents read and are read", 1, 256},
+                    {"latent_depth", std::int64_t{2}, "layers among latents each time", 1, 64},
+                    {"heads", std::int64_t{4}, "attention heads", 1, 256},
+                    {"frequencies", std::int64_t{6},
+                     "sin and cos of 2^k x for k below it are seen beside each coordinate x", 0, 16}}),
+        {}},
+       make_two_stream});
   registry.add({{"point_classifier",
                  "Layers for each point, maximum and mean over the points, a hidden layer.",
                  "Qi et al. 2017 (PointNet), in small and without its transforms",

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <mutex>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/threads.h"
 #include "modalities/points/assignment.h"
 #include "modalities/points/matching.h"
 #include "modalities/points/nearest.h"
@@ -119,21 +118,10 @@ at::Tensor distance_matrix(const at::Tensor& a_N3n, const at::Tensor& b_M3m, Dis
   const bool is_half = a_N3n.is_same(b_M3m) && distance != Distance::kEmdPvd && distance != Distance::kEmdPointflow;
   const at::Tensor matrix = at::zeros({rows, columns}, at::kDouble);
   double* out = matrix.data_ptr<double>();
-  std::mutex mutex;
-  std::exception_ptr failure;
-  at::parallel_for(0, rows * columns, 1, [&](std::int64_t begin, std::int64_t end) {
-    try {
-      for (std::int64_t cell = begin; cell < end; ++cell) {
-        const std::int64_t i = cell / columns, j = cell % columns;
-        if (is_half && j <= i) continue;
-        out[cell] = distance_between(a[i], b[j], distance);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      failure = std::current_exception();
-    }
+  for_each_in_threads(rows * columns, [&](std::int64_t cell) {
+    const std::int64_t i = cell / columns, j = cell % columns;
+    if (!is_half || j > i) out[cell] = distance_between(a[i], b[j], distance);
   });
-  if (failure) std::rethrow_exception(failure);
   return is_half ? matrix + matrix.t() : matrix;
 }
 
