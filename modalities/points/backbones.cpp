@@ -21,6 +21,10 @@ std::vector<Option> options_of(std::vector<Option> own) {
   return all;
 }
 
+Option frequencies_option(std::int64_t fallback) {
+  return {"frequencies", fallback, "sin and cos of 2^k x for k below it are seen beside each coordinate x", 0, 16};
+}
+
 template <class Options = SetOptions>
 Options read_options(const Settings& settings, const DataSpec& spec) {
   if (spec.shape.size() != 2)
@@ -44,6 +48,7 @@ std::unique_ptr<Backbone> make_transformer(const Settings& settings, const DataS
   options.depth = settings.integer("depth");
   options.heads = settings.integer("heads");
   options.inducing = settings.integer("inducing");
+  options.frequencies = settings.integer("frequencies");
   options.has_tokens = settings.text("told_by") == "tokens";
   if (options.features % options.heads != 0)
     settings.fail("features",
@@ -123,6 +128,7 @@ void register_cloud_backbones(BackboneRegistry& registry) {
                     {"depth", std::int64_t{6}, "blocks", 1, 256},
                     {"heads", std::int64_t{4}, "attention heads", 1, 256},
                     {"inducing", std::int64_t{0}, "points that all attend through; 0: to all others", 0, 65536},
+                    frequencies_option(0),
                     {"told_by",
                      std::string("modulation"),
                      "how blocks learn the level and class; tokens: as Point-E's",
@@ -141,8 +147,7 @@ void register_cloud_backbones(BackboneRegistry& registry) {
                     {"depth", std::int64_t{4}, "times that latents read and are read", 1, 256},
                     {"latent_depth", std::int64_t{2}, "layers among latents each time", 1, 64},
                     {"heads", std::int64_t{4}, "attention heads", 1, 256},
-                    {"frequencies", std::int64_t{6},
-                     "sin and cos of 2^k x for k below it are seen beside each coordinate x", 0, 16}}),
+                    frequencies_option(6)}),
         {}},
        make_two_stream});
   registry.add({{"point_classifier",

@@ -20,6 +20,17 @@ nn::ToldEmbeddingOptions without_classes(nn::ToldEmbeddingOptions options) {
 
 }  // namespace
 
+at::Tensor with_waves(const at::Tensor& x_NKC, std::int64_t frequencies) {
+  if (frequencies == 0) return x_NKC;
+  std::vector<at::Tensor> all{x_NKC};
+  for (std::int64_t k = 0; k < frequencies; ++k) {
+    const at::Tensor angle = x_NKC * static_cast<double>(std::int64_t{1} << k);
+    all.push_back(angle.sin());
+    all.push_back(angle.cos());
+  }
+  return at::cat(all, 2);
+}
+
 at::Tensor PointwiseNet::GatedLinear::operator()(const at::Tensor& x_NKD, const at::Tensor& context_N1D) const {
   return at::addcmul(shift(context_N1D), linear(x_NKD), at::sigmoid(gate(context_N1D)));
 }
@@ -72,8 +83,11 @@ PointTransformer::Block::Block(const Scope& scope, const SetOptions& options, st
   if (options.inducing > 0) {
     inducing_MD = scope.add("inducing", {options.inducing, options.features}, Init::normal(1.0));
     gather_query = nn::Linear(scope / "gather_query", options.features, options.features);
-    gather = nn::Linear(scope / "gather", options.features, 2 * options.features);
     gather_norm = nn::LayerNorm(scope / "gather_norm", options.features, true);
+    gather_mlp1 = nn::Linear(scope / "gather_mlp1", options.features, 2 * options.features);
+    gather_mlp2 = nn::Linear(scope / "gather_mlp2", 2 * options.features, options.features);
+    gathered_norm = nn::LayerNorm(scope / "gathered_norm", options.features, true);
+    gather = nn::Linear(scope / "gather", options.features, 2 * options.features);
   }
   if (options.text_features > 0) text.emplace(scope / "text", options.features, options.text_features, heads);
 }
@@ -90,7 +104,9 @@ at::Tensor PointTransformer::Block::attend(const at::Tensor& x_NKD, bool is_iden
   const at::Tensor own = nn::here(inducing_MD).unsqueeze(0).expand({x_NKD.size(0), -1, -1});
   const at::Tensor seen_NhMD = nn::attention(nn::split_heads(gather_query(own), heads),
                                              nn::split_heads(parts[1], heads), nn::split_heads(parts[2], heads));
-  const auto gathered = gather(gather_norm(own + nn::merge_heads(seen_NhMD))).chunk(2, 2);
+  at::Tensor h_NMD = own + nn::merge_heads(seen_NhMD);
+  h_NMD = h_NMD + gather_mlp2(at::gelu(gather_mlp1(gather_norm(h_NMD)), "tanh"));
+  const auto gathered = gather(gathered_norm(h_NMD)).chunk(2, 2);
   return project(nn::merge_heads(nn::attention(nn::split_heads(parts[0], heads), nn::split_heads(gathered[0], heads),
                                                nn::split_heads(gathered[1], heads))));
 }
@@ -114,7 +130,7 @@ at::Tensor PointTransformer::Block::operator()(const at::Tensor& x_NKD, const at
 PointTransformer::PointTransformer(const Scope& scope, const SetOptions& options)
     : options_(options),
       embed_(scope, options.has_tokens ? without_classes(options.told()) : options.told()),
-      points_(scope / "points", options.in_channels, options.features),
+      points_(scope / "points", options.in_channels * (1 + 2 * options.frequencies), options.features),
       out_(scope / "out", options.features, options.out_channels, 0.0),
       norm_(scope / "norm", options.features, options.has_tokens) {
   if (options_.features % options_.heads != 0)
@@ -129,7 +145,7 @@ PointTransformer::PointTransformer(const Scope& scope, const SetOptions& options
 
 at::Tensor PointTransformer::operator()(const at::Tensor& x_NCK, const nn::Told& told) const {
   const at::Tensor embedding_N1D = embed_(told).unsqueeze(1);
-  at::Tensor h = points_(x_NCK.transpose(1, 2));
+  at::Tensor h = points_(with_waves(x_NCK.transpose(1, 2), options_.frequencies));
   std::int64_t tokens = 0;
   if (options_.has_tokens) {
     std::vector<at::Tensor> all{h, embedding_N1D};

@@ -15,15 +15,20 @@ struct SetOptions {
   std::int64_t features = 128;
   std::int64_t depth = 6;
   std::int64_t heads = 4;
-  std::int64_t inducing = 0;  // 0: every point attends to every other
-  bool has_tokens = false;    // told by tokens among the points; else by modulation
-  bool is_pooled = true;      // of PointwiseNet: sees the maximum and mean over the points
+  std::int64_t inducing = 0;     // 0: every point attends to every other
+  std::int64_t frequencies = 0;  // of PointTransformer: waves beside every channel
+  bool has_tokens = false;       // told by tokens among the points; else by modulation
+  bool is_pooled = true;         // of PointwiseNet: sees the maximum and mean over the points
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
   std::int64_t text_features = 0;
 
   nn::ToldEmbeddingOptions told() const { return {features, num_classes, text_features, takes_target, takes_guidance}; }
 };
+
+/// Beside every channel x sin and cos of 2^k x for k below `frequencies`: [N, K, C (1 + 2 frequencies)]. Mildenhall et
+/// al. 2020 (NeRF), eq. 4, without pi, for coordinates of about unit variance.
+at::Tensor with_waves(const at::Tensor& x_NKC, std::int64_t frequencies);
 
 /// Every point alone through six layers of 128, 256, 512, 256, 128 and C features, gated and shifted by a context that
 /// holds the noise level: Luo and Hu 2021, PointwiseNet and ConcatSquashLinear. Their context is the code of an
@@ -48,7 +53,8 @@ class PointwiseNet {
 
 /// Attention among points without positions. Told by adaLN-Zero modulation (Peebles and Xie 2023), or by one token for
 /// the level and one for the class (Nichol et al. 2022, Point-E). With inducing points, which attend to the points and
-/// are attended to by them, the cost is linear in K: Lee et al. 2019 (Set Transformer), eq. 9 and 10.
+/// are attended to by them after a layer of their own, the cost is linear in K: Lee et al. 2019 (Set Transformer), eq.
+/// 9 and 10.
 class PointTransformer {
  public:
   /// Throws ConfigError when heads do not divide the features.
@@ -58,8 +64,8 @@ class PointTransformer {
 
  private:
   struct Block {
-    nn::LayerNorm norm, gather_norm;
-    nn::Linear qkv, gather_query, gather, project, mlp1, mlp2, modulate;
+    nn::LayerNorm norm, gather_norm, gathered_norm;
+    nn::Linear qkv, gather_query, gather_mlp1, gather_mlp2, gather, project, mlp1, mlp2, modulate;
     at::Tensor inducing_MD;  // undefined: none
     std::int64_t heads, layer;
     std::optional<nn::TextAttention> text{};

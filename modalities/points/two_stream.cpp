@@ -6,21 +6,11 @@
 #include "core/base/text.h"
 #include "core/nn/perturbation.h"
 #include "core/nn/streaming.h"
+#include "modalities/points/set_networks.h"
 
 namespace thaw::points {
 
 namespace {
-
-// [N, K, C (1 + 2 frequencies)].
-at::Tensor with_waves(const at::Tensor& x_NKC, std::int64_t frequencies) {
-  std::vector<at::Tensor> all{x_NKC};
-  for (std::int64_t k = 0; k < frequencies; ++k) {
-    const at::Tensor angle = x_NKC * static_cast<double>(std::int64_t{1} << k);
-    all.push_back(angle.sin());
-    all.push_back(angle.cos());
-  }
-  return at::cat(all, 2);
-}
 
 at::Tensor modulated(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
   return at::addcmul(shift, x, scale + 1);

@@ -16,7 +16,7 @@ struct TwoStreamOptions {
   std::int64_t latents = 64, latent_features = 128;
   std::int64_t depth = 4, latent_depth = 2;
   std::int64_t heads = 4;
-  std::int64_t frequencies = 6;  // sin and cos of 2^k x for k below it stand beside every channel x
+  std::int64_t frequencies = 6;  // of waves beside every channel
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
   std::int64_t text_features = 0;

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/io/npz.h"
 #include "modalities/points/protocols.h"
 #include "tests/experiments/program.h"
 #include "tests/points/points.h"
@@ -61,13 +62,14 @@ CATCH_TEST_CASE("a folder of meshes becomes one file that a dataset reads", "[po
 
 CATCH_TEST_CASE("a small network trains on shapes, samples, and is measured and shown", "[points][program]") {
   const test::Scratch scratch("cloud_run");
-  write_file(scratch / "s.yaml",
-             "seed: 1\nprecision: float32\ndataset: {type: parametric_shapes, size: 16, points: 32}\n"
-             "codec: {type: point_cloud, normalise: unit-box}\nobjective: denoising\n"
-             "backbone: {type: point_transformer, features: 16, depth: 1, heads: 2, inducing: 4}\n"
-             "train: {steps: 2, batch: 4, checkpoint_every: 2}\nsampler: ddim\ngrid: {type: trailing, steps: 2}\n"
-             "evaluate: {n: 6, metrics: [\"cloud_sets protocol=lion-box\", \"cloud_sets protocol=luo "
-             "distances=[emd_exact]\"]}\n");
+  write_file(
+      scratch / "s.yaml",
+      "seed: 1\nprecision: float32\ndataset: {type: parametric_shapes, size: 16, points: 32}\n"
+      "codec: {type: point_cloud, normalise: unit-box}\nobjective: denoising\n"
+      "backbone: {type: point_transformer, features: 16, depth: 1, heads: 2, inducing: 4}\n"
+      "train: {steps: 2, batch: 4, length: 20, checkpoint_every: 2}\nsampler: ddim\ngrid: {type: trailing, steps: 2}\n"
+      "evaluate: {n: 6, metrics: [\"cloud_sets protocol=lion-box\", \"cloud_sets protocol=luo "
+      "distances=[emd_exact]\"]}\n");
   const Outcome outcome =
       run_program("run " + (scratch / "s.yaml").string() + " out=" + (scratch / "run").string(), scratch);
   CATCH_CAPTURE(outcome.err);
@@ -81,4 +83,18 @@ CATCH_TEST_CASE("a small network trains on shapes, samples, and is measured and 
   const std::string protocol = measured["details"]["mmd_cd_lion_box"]["protocol"];
   CATCH_CHECK(protocol.find("lion-box") != std::string::npos);
   CATCH_CHECK(std::filesystem::exists(scratch / "run" / "report.html"));
+  // Trained on 20 of 32 points, it draws as many as are asked for.
+  const std::string run = (scratch / "run").string();
+  const auto points_of = [&](const std::string& settings) {
+    const Outcome drawn = run_program("sample " + run + " n=2 out=" + run + "/s.npz " + settings, scratch);
+    CATCH_CAPTURE(drawn.err);
+    CATCH_REQUIRE(drawn.code == 0);
+    return read_npz(run + "/s.npz").at("arr_0").shape;
+  };
+  CATCH_CHECK(points_of("") == std::vector<std::int64_t>{2, 32, 3});
+  CATCH_CHECK(points_of("sampling.length=50") == std::vector<std::int64_t>{2, 50, 3});
+  const Outcome more =
+      run_program("train " + (scratch / "s.yaml").string() + " train.length=33 out=" + run + "2", scratch);
+  CATCH_CHECK(more.code == 2);
+  CATCH_CHECK(more.err.find("train.length: 33 is more than there is in samples of [3, 32]") != std::string::npos);
 }
