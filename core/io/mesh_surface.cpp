@@ -1,9 +1,11 @@
 #include "core/io/mesh_surface.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <unordered_map>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
@@ -12,7 +14,7 @@ namespace thaw {
 
 namespace {
 
-constexpr std::int64_t kCandidates = 4;  // of which farthest points are chosen
+constexpr std::int64_t kCandidates = 4;  // of which those that lie apart are chosen
 
 struct Vector {
   double x = 0, y = 0, z = 0;
@@ -104,6 +106,13 @@ Mesh of_vertices(const Mesh& mesh, std::int64_t count, const NoiseKey& key) {
 
 }  // namespace
 
+SurfaceSampling surface_sampling_from(const std::string& name) {
+  if (name == "uniform") return SurfaceSampling::kUniform;
+  if (name == "farthest") return SurfaceSampling::kFarthest;
+  if (name == "poisson") return SurfaceSampling::kPoisson;
+  throw Error(ExitCode::kBug, concat("sampling of surfaces \"", name, "\""));
+}
+
 std::vector<double> summed_areas(const Mesh& mesh) {
   std::vector<double> sums;
   sums.reserve(mesh.num_triangles());
@@ -140,6 +149,92 @@ std::vector<std::int64_t> farthest_points(const std::vector<float>& points, std:
   return chosen;
 }
 
+namespace {
+
+// Points that were taken, in cells as wide as the radius.
+class TakenPoints {
+ public:
+  TakenPoints(const std::vector<float>& points, double radius) : points_(points), radius_(radius) {}
+
+  bool take(std::size_t point) {
+    std::array<std::int64_t, 3> cell{};
+    for (std::size_t c = 0; c < 3; ++c)
+      cell[c] = static_cast<std::int64_t>(std::floor(static_cast<double>(points_[3 * point + c]) / radius_));
+    for (std::int64_t x = -1; x <= 1; ++x)
+      for (std::int64_t y = -1; y <= 1; ++y)
+        for (std::int64_t z = -1; z <= 1; ++z)
+          if (is_near(point, cells_.find(name_of({cell[0] + x, cell[1] + y, cell[2] + z})))) return false;
+    cells_[name_of(cell)].push_back(point);
+    return true;
+  }
+
+ private:
+  using Cells = std::unordered_map<std::uint64_t, std::vector<std::size_t>>;
+
+  // Cells that share a name are searched together: that costs time alone.
+  static std::uint64_t name_of(const std::array<std::int64_t, 3>& cell) {
+    std::uint64_t name = 0;
+    for (const std::int64_t side : cell) name = (name ^ static_cast<std::uint64_t>(side)) * 0x9E3779B97F4A7C15ULL;
+    return name;
+  }
+  bool is_near(std::size_t point, Cells::const_iterator cell) const {
+    if (cell == cells_.end()) return false;
+    return std::ranges::any_of(cell->second, [&](std::size_t other) {
+      double squared = 0;
+      for (std::size_t c = 0; c < 3; ++c) {
+        const double d = static_cast<double>(points_[3 * point + c]) - static_cast<double>(points_[3 * other + c]);
+        squared += d * d;
+      }
+      return squared < radius_ * radius_;
+    });
+  }
+
+  const std::vector<float>& points_;
+  double radius_;
+  Cells cells_;
+};
+
+std::vector<std::int64_t> apart(const std::vector<float>& points, double radius, std::int64_t most) {
+  TakenPoints taken(points, radius);
+  std::vector<std::int64_t> chosen;
+  for (std::size_t i = 0; i < points.size() / 3 && static_cast<std::int64_t>(chosen.size()) < most; ++i)
+    if (taken.take(i)) chosen.push_back(static_cast<std::int64_t>(i));
+  return chosen;
+}
+
+// The longest side of their bounding box.
+double extent_of(const std::vector<float>& points) {
+  double extent = 0;
+  for (std::size_t c = 0; c < 3; ++c) {
+    float low = points[c], high = points[c];
+    for (std::size_t i = c; i < points.size(); i += 3) {
+      low = std::min(low, points[i]);
+      high = std::max(high, points[i]);
+    }
+    extent = std::max(extent, static_cast<double>(high) - static_cast<double>(low));
+  }
+  return extent;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> disk_points(const std::vector<float>& points, std::int64_t count) {
+  const double extent = extent_of(points);
+  // From so near that float32 coordinates could hardly differ by less, to a box's diagonal.
+  double low = 1e-6 * extent, high = 2.0 * extent;
+  std::vector<std::int64_t> chosen;
+  if (extent > 0) chosen = apart(points, low, count);
+  while (static_cast<std::int64_t>(chosen.size()) == count && high > 1.001 * low) {
+    const double radius = std::sqrt(low * high);
+    std::vector<std::int64_t> found = apart(points, radius, count);
+    const bool is_enough = static_cast<std::int64_t>(found.size()) == count;
+    (is_enough ? low : high) = radius;
+    if (is_enough) chosen = std::move(found);
+  }
+  for (std::int64_t i = 0; static_cast<std::int64_t>(chosen.size()) < count; ++i) chosen.push_back(i);
+  return chosen;
+}
+
 Mesh sample_surface(const Mesh& mesh, std::int64_t count, const NoiseKey& key, SurfaceSampling how,
                     const std::string& where) {
   expect_extent(mesh, where);
@@ -149,7 +244,8 @@ Mesh sample_surface(const Mesh& mesh, std::int64_t count, const NoiseKey& key, S
   const std::int64_t most =
       mesh.triangles.empty() ? std::max(count, std::min(kCandidates * count, size)) : kCandidates * count;
   const Mesh candidates = sample_surface(mesh, most, key, SurfaceSampling::kUniform, where);
-  return picked(candidates, farthest_points(candidates.vertices, count));
+  return picked(candidates, how == SurfaceSampling::kPoisson ? disk_points(candidates.vertices, count)
+                                                             : farthest_points(candidates.vertices, count));
 }
 
 }  // namespace thaw

@@ -22,24 +22,55 @@ RotaryTransformer::Block::Block(const Scope& scope, const SpaceTimeOptions& opti
   if (options.text_features > 0) text.emplace(scope / "text", options.features, options.text_features, heads);
 }
 
-at::Tensor RotaryTransformer::Block::attend(const at::Tensor& x_NLD, const Rotation& rotation, const at::Tensor& mask,
+namespace {
+
+// [N, h, L, D] -> [N W, h, S, D], and back.
+at::Tensor in_windows(const at::Tensor& x_NhLD, const at::Tensor& windows_WS) {
+  const at::Tensor x = x_NhLD.index_select(2, windows_WS.flatten()).unflatten(2, windows_WS.sizes());
+  return x.transpose(1, 2).flatten(0, 1);
+}
+at::Tensor from_windows(const at::Tensor& x_MhSD, const at::Tensor& windows_WS, const at::Tensor& back) {
+  const at::Tensor x = x_MhSD.unflatten(0, {-1, windows_WS.size(0)}).transpose(1, 2);
+  return x.flatten(2, 3).index_select(2, back);
+}
+
+// Windows of side^3 patches of a grid.
+RotaryTransformer::Seen windows_of(const Grid3d& grid, std::int64_t side, const c10::Device& device) {
+  for (const std::int64_t count : {grid.times, grid.rows, grid.columns})
+    if (count % side != 0)
+      throw ConfigError(concat("backbone.window: windows of ", side, " patches a side do not tile ", grid.times, " x ",
+                               grid.rows, " x ", grid.columns, " patches."));
+  const at::Tensor all = at::arange(grid.times * grid.rows * grid.columns, at::TensorOptions(device).dtype(at::kLong));
+  const at::Tensor windows_WS =
+      all.reshape({grid.times / side, side, grid.rows / side, side, grid.columns / side, side})
+          .permute({0, 2, 4, 1, 3, 5})
+          .reshape({-1, side * side * side});
+  return {{}, windows_WS, windows_WS.flatten().argsort()};
+}
+
+}  // namespace
+
+at::Tensor RotaryTransformer::Block::attend(const at::Tensor& x_NLD, const Rotation& rotation, const Seen& seen,
                                             bool is_identity) const {
   const auto qkv_NLD = qkv(x_NLD).chunk(3, 2);
   const at::Tensor v_NhLD = split_heads(qkv_NLD[2], heads);
   if (is_identity) return project(merge_heads(v_NhLD));
   const at::Tensor q_NhLD = rotated(split_heads(query_norm(qkv_NLD[0]), heads), rotation);
   const at::Tensor k_NhLD = rotated(split_heads(key_norm(qkv_NLD[1]), heads), rotation);
-  return project(merge_heads(attention(q_NhLD, k_NhLD, v_NhLD, mask)));
+  if (!seen.windows_WS.defined()) return project(merge_heads(attention(q_NhLD, k_NhLD, v_NhLD, seen.mask)));
+  const at::Tensor within = attention(in_windows(q_NhLD, seen.windows_WS), in_windows(k_NhLD, seen.windows_WS),
+                                      in_windows(v_NhLD, seen.windows_WS));
+  return project(merge_heads(from_windows(within, seen.windows_WS, seen.from_windows)));
 }
 
 at::Tensor RotaryTransformer::run(const Block& block, const at::Tensor& x_NLD, const at::Tensor& modulation_NL6D,
-                                  const Told& told, const Rotation& rotation, const at::Tensor& mask) const {
+                                  const Told& told, const Rotation& rotation, const Seen& seen) const {
   const Perturbation::Kind perturbed = perturbation_of(block.layer);
   if (perturbed == Perturbation::Kind::kSkippedLayer) return x_NLD;
   // shift, scale, gate of attention, then of the MLP
   const auto m = (modulation_NL6D + here(block.table_6D)).unbind(2);
   at::Tensor h = at::addcmul(m[0], block.norm(x_NLD), m[1] + 1);
-  h = block.attend(h, rotation, mask, perturbed == Perturbation::Kind::kIdentityAttention);
+  h = block.attend(h, rotation, seen, perturbed == Perturbation::Kind::kIdentityAttention);
   at::Tensor x = at::addcmul(x_NLD, m[2], h);
   if (block.text) x = (*block.text)(x, told);
   h = at::addcmul(m[3], block.norm(x), m[4] + 1);
@@ -62,12 +93,14 @@ RotaryTransformer::RotaryTransformer(const Scope& scope, const SpaceTimeOptions&
 }
 
 at::Tensor RotaryTransformer::run_all(const at::Tensor& x_NLP, const at::Tensor& places,
-                                      const at::Tensor& embedding_NLD, const Told& told, const at::Tensor& mask) const {
+                                      const at::Tensor& embedding_NLD, const Told& told, const Seen& seen) const {
   const Rotation rotation = rotation_of(
       places, options_.rotary.empty() ? rotary_axes_3d(options_.features / options_.heads) : options_.rotary);
   const at::Tensor modulation_NL6D = modulate_(embedding_NLD).unflatten(2, {6, options_.features});
   at::Tensor h = patch_(x_NLP);
-  for (const Block& block : blocks_) h = run(block, h, modulation_NL6D, told, rotation, mask);
+  const Seen all{seen.mask};
+  for (const Block& block : blocks_)
+    h = run(block, h, modulation_NL6D, told, rotation, block.layer % options_.window_every == 0 ? seen : all);
   const auto m = modulate_out_(embedding_NLD).chunk(2, 2);
   return out_(at::addcmul(m[0], norm_(h), m[1] + 1));
 }
@@ -75,7 +108,7 @@ at::Tensor RotaryTransformer::run_all(const at::Tensor& x_NLP, const at::Tensor&
 at::Tensor RotaryTransformer::on_patches(const at::Tensor& x_NLP, const at::Tensor& places, const Told& told,
                                          const at::Tensor& mask) const {
   const at::Tensor embedding = embed_(told);
-  return run_all(x_NLP, places, embedding.dim() == 2 ? embedding.unsqueeze(1) : embedding, told, mask);
+  return run_all(x_NLP, places, embedding.dim() == 2 ? embedding.unsqueeze(1) : embedding, told, {mask});
 }
 
 at::Tensor RotaryTransformer::operator()(const at::Tensor& x_NCTHW, const Told& told) const {
@@ -85,8 +118,9 @@ at::Tensor RotaryTransformer::operator()(const at::Tensor& x_NCTHW, const Told& 
   const at::Tensor embedding_NLD =
       told.noise.dim() == 1 ? embedding_NTSD.flatten(1, 2)
                             : embedding_NTSD.expand({-1, grid.times, grid.rows * grid.columns, -1}).flatten(1, 2);
+  const Seen seen = options_.window > 0 ? windows_of(grid, options_.window, x_NCTHW.device()) : Seen{};
   const at::Tensor y_NLP =
-      run_all(patchify_3d(x_NCTHW, options_.patch), places_3d(grid, x_NCTHW.device()), embedding_NLD, told, {});
+      run_all(patchify_3d(x_NCTHW, options_.patch), places_3d(grid, x_NCTHW.device()), embedding_NLD, told, seen);
   return unpatchify_3d(y_NLP, grid, options_.patch);
 }
 

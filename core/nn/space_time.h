@@ -24,6 +24,8 @@ struct SpaceTimeOptions {
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
   std::int64_t text_features = 0;      // width of a text that is attended to; 0: none
+  std::int64_t window = 0;             // RotaryTransformer: patches a side that attend to each other; 0: all to all
+  std::int64_t window_every = 1;       // of blocks, from the first on, attend within windows; the others to all
   std::vector<std::int64_t> rotary{};  // features of a head that time, rows and columns turn; none: rotary_axes_3d
 
   std::int64_t inner() const { return static_cast<std::int64_t>(static_cast<double>(features) * mlp_ratio); }
@@ -71,9 +73,15 @@ class FactorisedTransformer {
 /// heads, one modulation for all blocks beside a table of each. Wan Team 2025; HaCohen et al. 2024 (LTX-Video).
 class RotaryTransformer {
  public:
+  /// What a patch attends to beside what the mask leaves.
+  struct Seen {
+    at::Tensor mask{};  // as of attention; undefined: all
+    at::Tensor windows_WS{},
+        from_windows{};  // int64: which patches each window holds, and the way back; undefined: all
+  };
   /// Throws ConfigError when heads do not divide the features into even widths.
   RotaryTransformer(const Scope& scope, const SpaceTimeOptions& options);
-  /// As FactorisedTransformer.
+  /// As FactorisedTransformer. Throws ConfigError where windows do not tile the patches.
   at::Tensor operator()(const at::Tensor& x_NCTHW, const Told& told) const;
 
   /// Patches anywhere: x [N, L, P], places [L, 3] or [N, L, 3], told numbers [N] or [N, L], mask as of attention. A
@@ -99,14 +107,13 @@ class RotaryTransformer {
     std::int64_t heads, layer;
     std::optional<TextAttention> text{};
     Block(const Scope& scope, const SpaceTimeOptions& options, std::int64_t layer);
-    at::Tensor attend(const at::Tensor& x_NLD, const Rotation& rotation, const at::Tensor& mask,
-                      bool is_identity) const;
+    at::Tensor attend(const at::Tensor& x_NLD, const Rotation& rotation, const Seen& seen, bool is_identity) const;
   };
   at::Tensor run(const Block& block, const at::Tensor& x_NLD, const at::Tensor& modulation_NL6D, const Told& told,
-                 const Rotation& rotation, const at::Tensor& mask) const;
+                 const Rotation& rotation, const Seen& seen) const;
   /// embedding [N, 1 or L, D]
   at::Tensor run_all(const at::Tensor& x_NLP, const at::Tensor& places, const at::Tensor& embedding_NLD,
-                     const Told& told, const at::Tensor& mask) const;
+                     const Told& told, const Seen& seen) const;
 
   SpaceTimeOptions options_;
   ToldEmbedding embed_;

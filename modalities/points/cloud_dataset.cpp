@@ -9,6 +9,7 @@
 
 #include "core/base/text.h"
 #include "modalities/points/clouds.h"
+#include "modalities/points/views.h"
 
 namespace thaw::points {
 
@@ -16,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::uint8_t kPointDraw = 7;
+constexpr std::uint8_t kPointDraw = 7, kViewDraw = 9;
 
 class CloudDataset : public Dataset {
  public:
@@ -24,6 +25,7 @@ class CloudDataset : public Dataset {
       : set_(std::move(set)),
         points_(settings.integer("points")),
         more_(more_from(settings.text("more"))),
+        order_(settings.text("order")),
         bad_(settings, "clouds") {
     const auto size = static_cast<std::int64_t>(set_.items.size());
     std::vector<CloudItem> kept;
@@ -50,10 +52,12 @@ class CloudDataset : public Dataset {
         index, size(),
         [&](std::int64_t i) {
           const CloudItem& item = set_.items[static_cast<std::size_t>(i)];
-          const NoiseKey key{0, Purpose::kAugment, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(epoch),
-                             kPointDraw};
-          const Mesh some = set_.pick(*all_of(i), points_, key);
-          return Example{cloud_of(some, more_, item.path.string()), told(item)};
+          const auto draw = [&](std::uint8_t what) {
+            return NoiseKey{0, Purpose::kAugment, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(epoch),
+                            what};
+          };
+          const Mesh some = set_.pick(*all_of(i), points_, draw(kPointDraw));
+          return Example{in_order(cloud_of(some, more_, item.path.string()), order_, draw(kViewDraw)), told(item)};
         },
         [&](std::int64_t i) { return name(i); });
   }
@@ -89,6 +93,7 @@ class CloudDataset : public Dataset {
   CloudSet set_;
   std::int64_t points_;
   More more_;
+  std::string order_;
   BadData bad_;
   mutable std::mutex mutex_;
   mutable std::vector<std::shared_ptr<const Mesh>> clouds_;  // null: not read yet
@@ -98,6 +103,7 @@ class CloudDataset : public Dataset {
 
 std::vector<Option> with_cloud_options(std::vector<Option> own) {
   own.push_back({"points", std::int64_t{2048}, "of a cloud, drawn anew every epoch", 1, 1e6});
+  own.push_back(order_option());
   own.push_back({"more", std::string("none"), "channels behind x y z", 0, 0, {"none", "normals", "colors"}});
   own.insert(own.end(), bad_data_options().begin(), bad_data_options().end());
   return own;

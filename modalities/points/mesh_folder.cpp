@@ -60,8 +60,7 @@ DatasetPtr make_mesh_folder(const Settings& settings) {
   if (settings.text("told") == "nothing") set.num_classes = 0;
   keep_split(set, settings, has_split_folders(root));
   const std::int64_t kept = std::max(settings.integer("kept_points"), settings.integer("points"));
-  const SurfaceSampling how =
-      settings.text("sampling") == "farthest" ? SurfaceSampling::kFarthest : SurfaceSampling::kUniform;
+  const SurfaceSampling how = surface_sampling_from(settings.text("sampling"));
   const auto seed = static_cast<std::uint64_t>(settings.integer("seed"));
   const std::string more = settings.text("more");
   set.load = [kept, seed, more](const CloudItem& item) {
@@ -167,7 +166,12 @@ void register_mesh_folder(DatasetRegistry& registry) {
                             {"test_share", 0.1,
                              "of files that are test data, chosen by their names, where no folders say so", 0.0, 1.0},
                             {"told", std::string("label"), "what is known of a cloud", 0, 0, {"label", "nothing"}},
-                            {"sampling", std::string("uniform"), "of an epoch's points", 0, 0, {"uniform", "farthest"}},
+                            {"sampling",
+                             std::string("uniform"),
+                             "of an epoch's points: independent; the farthest from those before; none within a radius",
+                             0,
+                             0,
+                             {"uniform", "farthest", "poisson"}},
                             {"kept_points", std::int64_t{8192}, "sampled of each mesh and kept in memory", 1, 1e7},
                             {"seed", std::int64_t{0}, "of what is kept", 0, 1e15}}),
         {}},

@@ -8,13 +8,14 @@
 #include "modalities/points/clouds.h"
 #include "modalities/points/list.h"
 #include "modalities/points/shapes.h"
+#include "modalities/points/views.h"
 
 namespace thaw::points {
 
 namespace {
 
 constexpr std::uint64_t kFirstTestShape = std::uint64_t{1} << 40;  // apart from those of training
-constexpr std::uint8_t kShapeDraw = 5, kPointDraw = 6;
+constexpr std::uint8_t kShapeDraw = 5, kPointDraw = 6, kViewDraw = 8;
 
 std::vector<std::size_t> classes_of(const Settings& settings) {
   std::vector<std::size_t> classes;
@@ -37,6 +38,7 @@ class ParametricShapes : public Dataset {
         more_(more_from(settings.text("more"))),
         is_test_(settings.text("split") == "test"),
         is_told_(settings.text("told") == "label"),
+        order_(settings.text("order")),
         classes_(classes_of(settings)) {}
 
   std::int64_t size() const override { return size_; }
@@ -46,8 +48,11 @@ class ParametricShapes : public Dataset {
     const std::uint64_t shape = number_of(index);
     const Surface surface =
         shape_surface(classes_[shape % classes_.size()], {seed_, Purpose::kAugment, shape, 0, kShapeDraw});
-    const NoiseKey key{seed_, Purpose::kAugment, shape, static_cast<std::uint32_t>(epoch), kPointDraw};
-    return {cloud_of(surface.sample(points_, key), more_, "parametric_shapes"), condition(index)};
+    const auto draw = [&](std::uint8_t what) {
+      return NoiseKey{seed_, Purpose::kAugment, shape, static_cast<std::uint32_t>(epoch), what};
+    };
+    const at::Tensor cloud = cloud_of(surface.sample(points_, draw(kPointDraw)), more_, "parametric_shapes");
+    return {in_order(cloud, order_, draw(kViewDraw)), condition(index)};
   }
   Condition condition(std::int64_t index) const override {
     if (!is_told_) return {};
@@ -63,6 +68,7 @@ class ParametricShapes : public Dataset {
   std::int64_t size_, points_;
   More more_;
   bool is_test_, is_told_;
+  std::string order_;
   std::vector<std::size_t> classes_;
 };
 
@@ -81,6 +87,7 @@ void register_parametric_shapes(DatasetRegistry& registry) {
          {"classes", std::vector<std::string>{kShapeNames.begin(), kShapeNames.end()},
           "which of table, chair, lamp, vase, plane, in turn"},
          {"told", std::string("label"), "what is known of a shape", 0, 0, {"label", "nothing"}},
+         order_option(),
          {"more", std::string("none"), "channels behind x y z", 0, 0, {"none", "normals"}}},
         {}},
        [](const Settings& settings) -> DatasetPtr { return std::make_shared<ParametricShapes>(settings); }});

@@ -20,6 +20,8 @@ nn::SpaceTimeOptions transformer_options(const VoxelOptions& options) {
   own.features = options.features;
   own.depth = options.depth;
   own.heads = options.heads;
+  own.window = options.window;
+  own.window_every = options.window_every;
   own.num_classes = options.num_classes;
   own.takes_target = options.takes_target;
   own.takes_guidance = options.takes_guidance;
@@ -121,24 +123,33 @@ VoxelOptions read_options(const Settings& settings, const DataSpec& spec) {
 }  // namespace
 
 void register_voxel_networks(BackboneRegistry& registry) {
-  registry.add({{"dit3d",
-                 "Diffusion transformer on patches of a grid of cells around the noisy points.",
-                 "Mo et al. 2023 (DiT-3D)",
-                 voxel_options({{"patch", std::int64_t{4}, "cells a side that are one token", 1, 64},
-                                {"depth", std::int64_t{6}, "blocks", 1, 256},
-                                {"heads", std::int64_t{4}, "attention heads", 1, 256}}),
-                 {}},
-                [](const Settings& settings, const DataSpec& spec, std::uint64_t seed) -> std::unique_ptr<Backbone> {
-                  VoxelOptions options = read_options(settings, spec);
-                  options.patch = settings.integer("patch");
-                  options.heads = settings.integer("heads");
-                  if (options.side % options.patch != 0)
-                    settings.fail("patch", concat(options.patch, " does not divide side = ", options.side, "."));
-                  if (options.features % (2 * options.heads) != 0)
-                    settings.fail("features", concat("must be a multiple of twice the heads, got ", options.features,
-                                                     " with ", options.heads, " heads."));
-                  return std::make_unique<text::ToldBackbone<VoxelTransformer, VoxelOptions>>(options, settings, seed);
-                }});
+  registry.add(
+      {{"dit3d",
+        "Diffusion transformer on patches of a grid of cells around the noisy points.",
+        "Mo et al. 2023 (DiT-3D)",
+        voxel_options({{"patch", std::int64_t{4}, "cells a side that are one token", 1, 64},
+                       {"depth", std::int64_t{6}, "blocks", 1, 256},
+                       {"heads", std::int64_t{4}, "attention heads", 1, 256},
+                       {"window", std::int64_t{0},
+                        "tokens a side that attend to each other in some blocks; 0: all to all in all", 0, 64},
+                       {"window_every", std::int64_t{3}, "of so many blocks the first attends in windows", 1, 256}}),
+        {}},
+       [](const Settings& settings, const DataSpec& spec, std::uint64_t seed) -> std::unique_ptr<Backbone> {
+         VoxelOptions options = read_options(settings, spec);
+         options.patch = settings.integer("patch");
+         options.heads = settings.integer("heads");
+         options.window = settings.integer("window");
+         options.window_every = settings.integer("window_every");
+         if (options.window > 0 && options.side % (options.patch * options.window) != 0)
+           settings.fail("window", concat(options.window, " does not divide the ", options.side / options.patch,
+                                          " tokens a side."));
+         if (options.side % options.patch != 0)
+           settings.fail("patch", concat(options.patch, " does not divide side = ", options.side, "."));
+         if (options.features % (2 * options.heads) != 0)
+           settings.fail("features", concat("must be a multiple of twice the heads, got ", options.features, " with ",
+                                            options.heads, " heads."));
+         return std::make_unique<text::ToldBackbone<VoxelTransformer, VoxelOptions>>(options, settings, seed);
+       }});
   registry.add({{"pvcnn",
                  "Point-voxel convolutions: neighbourhoods on a grid of cells, every point by itself beside them.",
                  "Liu et al. 2019 (PVCNN); Zhou et al. 2021 (PVD)",

@@ -17,6 +17,7 @@ struct VoxelOptions {
   std::int64_t features = 128;
   std::int64_t depth = 6;
   std::int64_t heads = 4;
+  std::int64_t window = 0, window_every = 3;  // of VoxelTransformer: SpaceTimeOptions
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
   std::int64_t text_features = 0;

@@ -71,6 +71,19 @@ CATCH_TEST_CASE("farthest points lie further apart than independent ones", "[io]
               std::vector<std::int64_t>{0, 4, 2, 1, 3});
 }
 
+CATCH_TEST_CASE("points of disks keep a distance that is about the largest there is", "[io][mesh]") {
+  const Mesh apart = sampled(kTwo, 100, SurfaceSampling::kPoisson);
+  CATCH_CHECK(apart.num_vertices() == 100);
+  // Area 2: a hexagonal grid of 100 points has a spacing of sqrt(2 * 2 / (sqrt(3) * 100)); random packings that leave
+  // no room for another point come to some 0.7 of it, and 400 candidates to somewhat less. Independent points: to 0.01.
+  const double grid = std::sqrt(4 / (std::sqrt(3.0) * 100));
+  CATCH_CHECK(nearest_gap(apart) > 0.6 * grid);
+  CATCH_CHECK(nearest_gap(apart) < grid);
+  CATCH_CHECK(nearest_gap(sampled(kTwo, 100)) < 0.1 * grid);
+  CATCH_CHECK(disk_points({0, 0, 0, 0.1F, 0, 0, 1, 0, 0, 1.1F, 0, 0}, 2) == std::vector<std::int64_t>{0, 3});
+  CATCH_CHECK(disk_points({0, 0, 0, 0, 0, 0, 1, 0, 0}, 3) == std::vector<std::int64_t>{0, 2, 0});
+}
+
 CATCH_TEST_CASE("a cloud gives each of its points once while there are enough", "[io][mesh]") {
   Mesh cloud;
   for (int i = 0; i < 30; ++i) cloud.vertices.insert(cloud.vertices.end(), {static_cast<float>(i), 0, 0});

@@ -23,6 +23,7 @@ const char* const kNetworks[] = {
     "{type: point_transformer, features: 16, depth: 2, heads: 2, inducing: 5, frequencies: 3, told_by: tokens",
     "{type: point_two_stream, features: 16, latents: 5, latent_features: 8, depth: 2, latent_depth: 1, heads: 2",
     "{type: dit3d, side: 8, patch: 4, features: 16, depth: 2, heads: 2",
+    "{type: dit3d, side: 8, patch: 2, features: 16, depth: 2, heads: 2, window: 2",
     "{type: pvcnn, side: 4, features: 16, depth: 2",
 };
 

@@ -200,3 +200,23 @@ CATCH_TEST_CASE("gradients of a packed pass are those of its clips alone", "[vid
     CATCH_CHECK(gap(own, expected) <= 1e-4 * expected.abs().max().item<double>());
   }
 }
+
+CATCH_TEST_CASE("a window of patches is as good as a sample of its own", "[video][nn]") {
+  const c10::NoGradGuard no_grad;
+  SpaceTimeOptions options = small();
+  options.patch = {1, 1, 1};
+  options.window = 2;
+  const Made<RotaryTransformer> made(options);
+  const at::Tensor x = clips({2, 2, 4, 4, 2});
+  const at::Tensor all = made.network(x, {noise});
+  CATCH_CHECK(all.std().item<double>() > 1e-2);
+  for (std::int64_t t = 0; t < 4; t += 2)
+    for (std::int64_t h = 0; h < 4; h += 2) {
+      const auto part = [&](const at::Tensor& of) { return of.narrow(2, t, 2).narrow(3, h, 2); };
+      CATCH_CHECK(gap(made.network(part(x), {noise}), part(all)) < 1e-5);
+    }
+  options.window_every = 2;  // the second block sees beyond its window
+  const Made<RotaryTransformer> mixed(options);
+  CATCH_CHECK(gap(mixed.network(x.narrow(2, 0, 2), {noise}), mixed.network(x, {noise}).narrow(2, 0, 2)) > 1e-4);
+  CATCH_CHECK_THROWS_AS(made.network(x.narrow(2, 0, 3), {noise}), ConfigError);
+}
