@@ -24,7 +24,8 @@ class Task {
 };
 using TaskPtr = std::shared_ptr<const Task>;  // null: nothing is given
 using TaskRegistry = Registry<TaskPtr>;
-/// Adds none, continuation, in_between and last: ends of the first dimension behind the channels, which is time as a rule.
+/// Adds none, continuation, in_between and last: ends of the first dimension behind the channels, which is time as a
+/// rule.
 void register_tasks(TaskRegistry& registry);
 
 /// Whole numbers from `least` to `most`, all alike.
@@ -55,6 +56,10 @@ struct GivenPart {
   at::Tensor data{};  // encoded [N, ...]; undefined: nothing is given
   at::Tensor mask{};  // [N, 1, ...], broadcasts to it
 };
+
+/// x [M, C, K, ...] put where masks [N, 1, K', 1, ...] give a beginning (from x's own) and an end (from x's end); K may
+/// be below K', and what x does not hold is not given. Row n is x's row n, its last one for all behind.
+GivenPart placed(const at::Tensor& x, const at::Tensor& masks);
 
 /// Outside of guidance and thresholding: the estimate of what is given is what is given, so that a solver that is exact
 /// for data at one point takes it along to its own end. `by_level`: the network is told nothing else than that it is

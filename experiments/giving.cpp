@@ -20,27 +20,6 @@ void expect_can_be_given(const Experiment& experiment, const Model& model) {
       "(docs/guidance.md).");
 }
 
-GivenPart placed(const at::Tensor& x, const at::Tensor& masks) {
-  const std::int64_t n = masks.size(0), positions = masks.size(2), held = x.size(2);
-  std::vector<std::int64_t> shape = x.sizes().vec();
-  shape[0] = n;
-  shape[2] = positions;
-  GivenPart part{at::zeros(shape, x.options()), at::zeros_like(masks)};
-  for (std::int64_t i = 0; i < n; ++i) {
-    const at::Tensor row = masks[i].flatten(), own = x[std::min(i, x.size(0) - 1)];
-    std::int64_t first = 0, last = 0;
-    while (first < positions && row[first].item<float>() > 0.5F) ++first;
-    while (last < positions - first && row[positions - 1 - last].item<float>() > 0.5F) ++last;
-    first = std::min(first, held);
-    last = std::min(last, held);
-    part.data[i].narrow(1, 0, first).copy_(own.narrow(1, 0, first));
-    part.data[i].narrow(1, positions - last, last).copy_(own.narrow(1, held - last, last));
-    part.mask[i].narrow(1, 0, first).fill_(1.0);
-    part.mask[i].narrow(1, positions - last, last).fill_(1.0);
-  }
-  return part;
-}
-
 std::vector<std::int64_t> raw_shape_of(const Experiment& experiment, std::vector<std::int64_t> encoded_shape) {
   encoded_shape.insert(encoded_shape.begin(), 1);
   return experiment.codec()->decode(at::zeros(encoded_shape))[0].sizes().vec();

@@ -11,10 +11,6 @@ namespace thaw {
 /// Throws ConfigError where nothing tells the network what is given.
 void expect_can_be_given(const Experiment& experiment, const Model& model);
 
-/// x [M, C, K, ...] put where masks [N, 1, K', 1, ...] give a beginning (from x's own) and an end (from x's end); K may
-/// be below K', and what x does not hold is not given. Row n is x's row n, its last one for all behind.
-GivenPart placed(const at::Tensor& x, const at::Tensor& masks);
-
 /// Shape of a raw sample whose encoded one is this.
 std::vector<std::int64_t> raw_shape_of(const Experiment& experiment, std::vector<std::int64_t> encoded_shape);
 

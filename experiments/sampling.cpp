@@ -233,8 +233,9 @@ void give_examples(const Experiment& experiment, SampleRequest& request, bool ta
   const auto n = static_cast<std::int64_t>(request.samples.size());
   const DatasetPtr held_out = experiment.held_out();
   const Batch examples = first_examples(held_out ? *held_out : *experiment.dataset(), n);
-  request.given.data = experiment.codec()->encode(examples.data);
-  request.given.mask = task_masks(*experiment.task(), experiment.data_spec().shape, request.seed, request.samples);
+  const at::Tensor x = experiment.codec()->encode(examples.data);
+  const at::Tensor masks = task_masks(*experiment.task(), sampled_shape(experiment), request.seed, request.samples);
+  request.given = masks.size(2) == x.size(2) ? GivenPart{x, masks} : placed(x, masks);
   if (!takes_labels) return;
   const at::Tensor labels = examples.condition.at("label");
   for (std::int64_t i = 0; i < n; ++i) request.labels[static_cast<std::size_t>(i)] = labels[i].item<std::int64_t>();
@@ -262,14 +263,21 @@ Settings sampling_settings(const Config& config) {
   return config.section("sampling").read(sampling_options(), "section sampling", std::vector<std::string>{"levels"});
 }
 
+std::vector<std::int64_t> sampled_shape(const Experiment& experiment) {
+  std::vector<std::int64_t> shape = experiment.data_spec().shape;
+  const std::int64_t length = sampling_settings(experiment.config()).integer("length");
+  if (length > 0 && shape.size() > 1) shape[1] = length;
+  return shape;
+}
+
 void take_length(const Experiment& experiment, Model& model) {
   const Settings settings = sampling_settings(experiment.config());
   const std::int64_t length = settings.integer("length");
   if (length == 0 || (model.spec.shape.size() > 1 && length == model.spec.shape[1])) return;
   if (model.spec.shape.size() < 2) settings.fail("length", "samples of one number have no length.");
-  if (experiment.task() || coarse_factor(experiment) > 0 || is_told_of_sample(experiment))
+  if (coarse_factor(experiment) > 0 || is_told_of_sample(experiment))
     settings.fail("length", "samples that are told of examples are as long as these.");
-  model.spec.shape[1] = length;
+  model.spec.shape = sampled_shape(experiment);
   std::vector<std::int64_t> shape = model.spec.shape;
   shape.insert(shape.begin(), 1);
   const auto refuse = [&](const std::string& why) {
@@ -307,7 +315,7 @@ bool is_told_of_sample(const Experiment& experiment) {
 }
 
 bool samples_are_paired(const Experiment& experiment) {
-  if (!experiment.is_denoiser()) return false;
+  if (!experiment.is_denoiser() || sampled_shape(experiment) != experiment.data_spec().shape) return false;
   return coarse_factor(experiment) > 0 || is_told_of_sample(experiment) || (experiment.task() && experiment.held_out());
 }
 

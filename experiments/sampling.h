@@ -56,6 +56,9 @@ at::Tensor sample_all(const Model& model, const SampleRequest& request);
 const std::vector<Option>& sampling_options();
 Settings sampling_settings(const Config& config);
 
+/// Of an encoded sample without the batch: the data's, with sampling.length where that is said.
+std::vector<std::int64_t> sampled_shape(const Experiment& experiment);
+
 /// Makes the model draw samples of sampling.length in place of its data's. Throws ConfigError where they are told of
 /// examples, which have a length of their own, or where the network takes no such sample.
 void take_length(const Experiment& experiment, Model& model);
