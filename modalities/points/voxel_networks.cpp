@@ -5,6 +5,7 @@
 #include "core/base/text.h"
 #include "core/nn/streaming.h"
 #include "modalities/points/list.h"
+#include "modalities/points/pvcnn2.h"
 #include "modalities/points/voxels.h"
 #include "text/told_backbone.h"
 
@@ -50,11 +51,11 @@ at::Tensor VoxelTransformer::operator()(const at::Tensor& x_NCK, const nn::Told&
   return coarse_NCK + out_(h_NKD).transpose(1, 2);
 }
 
-PointVoxelNet::Conv3d::Conv3d(const Scope& scope, std::int64_t in, std::int64_t out, double gain)
+Conv3d::Conv3d(const Scope& scope, std::int64_t in, std::int64_t out, double gain)
     : weight(scope.add("weight", {out, in, 3, 3, 3}, Init::fan_in(in * 27, gain))),
       bias(scope.add("bias", {out}, Init::zeros())) {}
 
-at::Tensor PointVoxelNet::Conv3d::operator()(const at::Tensor& x_NCRRR) const {
+at::Tensor Conv3d::operator()(const at::Tensor& x_NCRRR) const {
   return at::conv3d(x_NCRRR, nn::here(weight), nn::here(bias), 1, 1);
 }
 
@@ -97,27 +98,76 @@ at::Tensor PointVoxelNet::operator()(const at::Tensor& x_NCK, const nn::Told& to
 
 namespace {
 
-std::vector<Option> voxel_options(std::vector<Option> own) {
-  own.push_back({"side", std::int64_t{16}, "cells a side of the grid", 4, 128});
-  own.push_back({"features", std::int64_t{64}, "width of a point and of a cell", 4, 16384});
+std::vector<Option> told_options(std::vector<Option> own) {
   std::vector<Option> all = text::with_told_options(std::move(own));
   std::erase_if(all, [](const Option& option) { return option.name == "coarse"; });
   all.push_back({"coarse", std::int64_t{0}, "0: clouds have no coarser version", 0, 0});
   return all;
 }
 
-VoxelOptions read_options(const Settings& settings, const DataSpec& spec) {
+std::vector<Option> voxel_options(std::vector<Option> own) {
+  own.push_back({"side", std::int64_t{16}, "cells a side of the grid", 4, 128});
+  own.push_back({"features", std::int64_t{64}, "width of a point and of a cell", 4, 16384});
+  return told_options(std::move(own));
+}
+
+template <class Options>
+Options cloud_options(const Settings& settings, const DataSpec& spec) {
   if (spec.shape.size() != 2 || spec.shape[0] < 3)
     settings.fail("type",
                   concat("works on clouds [3 or more, points], the data is ", at::IntArrayRef(spec.shape), "."));
   text::expect_captions(settings, spec);
-  VoxelOptions options;
+  Options options;
   options.in_channels = options.out_channels = spec.shape[0];
+  options.num_classes = spec.num_classes;
+  return options;
+}
+
+VoxelOptions read_options(const Settings& settings, const DataSpec& spec) {
+  auto options = cloud_options<VoxelOptions>(settings, spec);
   options.side = settings.integer("side");
   options.features = settings.integer("features");
   options.depth = settings.integer("depth");
-  options.num_classes = spec.num_classes;
   return options;
+}
+
+// Below 0.375 the smallest grid has 2 cells a side, where oneDNN's bfloat16 gives wrong derivatives of 3 x 3 x 3
+// weights (libtorch 2.11: up to 1e35, against 0.4 % off at 3 and more).
+const std::vector<Option> kPvcnn2Options{
+    {"width", 1.0, "of every layer, rounded to a multiple of 8; 1: that of PVD", 0.0625, 16.0},
+    {"resolution", 1.0, "cells a side of every grid, in PVD's 32, 16 and 8", 0.375, 8.0},
+    {"radii", std::vector<double>{0.1, 0.2, 0.4, 0.8},
+     "around the K/2, K/8, K/32 and K/128 (at least 1) of K points that stages keep, within which 32 neighbours are "
+     "sought; for data of unit variance; with fewer than PVD's 2048 points larger ones find more",
+     1e-6, 1e6},
+    {"attention", true, "among the cells of the second stage and among the points of the last, as PVD's"},
+    {"dropout", 0.1, "within convolution blocks and before the last layer, while training; masks are drawn on the CPU",
+     0.0, 0.95},
+    {"exact",
+     std::string("none"),
+     "pvd: the first point starts the sampling and the first 32 within a radius are neighbours, so that results depend "
+     "on the order of points, as in PVD's code; none: the point farthest from the mean, and the nearest 32",
+     0,
+     0,
+     {"none", "pvd"}}};
+
+std::unique_ptr<Backbone> make_pvcnn2(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
+  constexpr std::int64_t kFewest = 8;
+  auto options = cloud_options<Pvcnn2Options>(settings, spec);
+  if (spec.shape[1] < kFewest)
+    settings.fail("type", concat("works on clouds of ", kFewest,
+                                 " points or more, whose second stage keeps one in 8; "
+                                 "the data is ",
+                                 at::IntArrayRef(spec.shape), "."));
+  options.width = settings.number("width");
+  options.resolution = settings.number("resolution");
+  options.radii = settings.numbers("radii");
+  options.attends = settings.flag("attention");
+  options.dropout = settings.number("dropout");
+  options.choice = settings.text("exact") == "pvd" ? Choice::kByOrder : Choice::kByPlace;
+  if (options.radii.size() != 4)
+    settings.fail("radii", concat("needs 4, one for each stage, got ", options.radii.size(), "."));
+  return std::make_unique<text::ToldBackbone<Pvcnn2, Pvcnn2Options>>(options, settings, seed);
 }
 
 }  // namespace
@@ -159,6 +209,12 @@ void register_voxel_networks(BackboneRegistry& registry) {
                   return std::make_unique<text::ToldBackbone<PointVoxelNet, VoxelOptions>>(read_options(settings, spec),
                                                                                            settings, seed);
                 }});
+  registry.add({{"pvcnn2",
+                 "Ever fewer points, with point-voxel convolutions at each number of them, and back: PVD's denoiser.",
+                 "Zhou et al. 2021 (PVD); Liu et al. 2019 (PVCNN++)",
+                 told_options(kPvcnn2Options),
+                 {}},
+                make_pvcnn2});
 }
 
 }  // namespace thaw::points

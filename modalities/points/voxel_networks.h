@@ -42,9 +42,16 @@ class VoxelTransformer {
   nn::Linear point1_, modulate_, point2_, out_;
 };
 
+/// Convolution of 3 x 3 x 3 cells, as many behind it as before; gain 0 starts it at zero.
+struct Conv3d {
+  at::Tensor weight, bias;
+  Conv3d(const Scope& scope, std::int64_t in, std::int64_t out, double gain = 1.0);
+  at::Tensor operator()(const at::Tensor& x_NCRRR) const;
+};
+
 /// Blocks of two branches that add up: coarse neighbourhoods by convolutions on the grid, every point by itself. Liu et
 /// al. 2019 (PVCNN), modulated by what is told; a maximum over the points gives each block the whole shape. PVD's (Zhou
-/// et al. 2021) sampling of ever fewer points is not part of it.
+/// et al. 2021) sampling of ever fewer points is not part of it: see Pvcnn2.
 class PointVoxelNet {
  public:
   PointVoxelNet(const Scope& scope, const VoxelOptions& options);
@@ -52,11 +59,6 @@ class PointVoxelNet {
   std::int64_t attention_layers() const { return 0; }
 
  private:
-  struct Conv3d {
-    at::Tensor weight, bias;
-    Conv3d(const Scope& scope, std::int64_t in, std::int64_t out, double gain = 1.0);
-    at::Tensor operator()(const at::Tensor& x_NCRRR) const;
-  };
   struct Block {
     nn::GroupNorm norm, grid_norm;
     nn::Linear modulate, point1, point2, whole;

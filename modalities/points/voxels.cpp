@@ -1,12 +1,15 @@
 #include "modalities/points/voxels.h"
 
+#include <vector>
+
 #include <ATen/ATen.h>
 
 namespace thaw::points {
 
 at::Tensor voxel_places(const at::Tensor& points_N3K, std::int64_t side) {
   const at::Tensor centred = points_N3K - points_N3K.mean({2}, true);
-  const at::Tensor farthest = centred.square().sum({1}, true).amax({2}, true).sqrt().clamp_min(1e-12);
+  // Held away from 0 before the root, whose derivative there is not finite.
+  const at::Tensor farthest = centred.square().sum({1}, true).amax({2}, true).clamp_min(1e-24).sqrt();
   const auto last = static_cast<double>(side - 1);
   return ((centred / (2.0 * farthest) + 0.5) * static_cast<double>(side)).clamp(0.0, last);
 }
@@ -24,12 +27,25 @@ at::Tensor averaged_voxels(const at::Tensor& features_NCK, const at::Tensor& pla
 }
 
 at::Tensor devoxelised(const at::Tensor& grid_NCRRR, const at::Tensor& places_N3K) {
-  // grid_sampler wants the last dimension's place first, in [-1, 1] between the middles of the outermost cells.
-  const auto last = static_cast<double>(grid_NCRRR.size(2) - 1);
-  const at::Tensor places_N11K3 =
-      (places_N3K.flip(1).transpose(1, 2) * (2.0 / last) - 1.0).unsqueeze(1).unsqueeze(1).to(grid_NCRRR.scalar_type());
-  constexpr std::int64_t kBilinear = 0, kBorder = 1;
-  return at::grid_sampler_3d(grid_NCRRR, places_N11K3, kBilinear, kBorder, true).flatten(2);
+  // Not grid_sampler_3d, which has no derivative in forward mode and no second one.
+  const std::int64_t side = grid_NCRRR.size(2);
+  const at::Tensor places = places_N3K.clamp(0.0, static_cast<double>(side - 1));
+  const at::Tensor low = places.detach().floor(), high_part = places - low, low_part = 1.0 - high_part;
+  const at::Tensor low_index = low.to(at::kLong), high_index = (low_index + 1).clamp_max(side - 1);
+  std::vector<at::Tensor> index, weight;
+  for (int corner = 0; corner < 8; ++corner) {
+    const bool is_high[3] = {(corner & 4) != 0, (corner & 2) != 0, (corner & 1) != 0};
+    at::Tensor cell = at::zeros_like(low_index.select(1, 0)), share = at::ones_like(low.select(1, 0));
+    for (std::int64_t axis = 0; axis < 3; ++axis) {
+      cell = cell * side + (is_high[axis] ? high_index : low_index).select(1, axis);
+      share = share * (is_high[axis] ? high_part : low_part).select(1, axis);
+    }
+    index.push_back(cell);
+    weight.push_back(share);
+  }
+  const at::Tensor index_N1L = at::cat(index, 1).unsqueeze(1), weight_N1L = at::cat(weight, 1).unsqueeze(1);
+  const at::Tensor values_NCL = grid_NCRRR.flatten(2).gather(2, index_N1L.expand({-1, grid_NCRRR.size(1), -1}));
+  return (values_NCL * weight_N1L.to(grid_NCRRR.scalar_type())).unflatten(2, {8, -1}).sum(2);
 }
 
 }  // namespace thaw::points

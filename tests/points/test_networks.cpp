@@ -25,6 +25,7 @@ const char* const kNetworks[] = {
     "{type: dit3d, side: 8, patch: 4, features: 16, depth: 2, heads: 2",
     "{type: dit3d, side: 8, patch: 2, features: 16, depth: 2, heads: 2, window: 2",
     "{type: pvcnn, side: 4, features: 16, depth: 2",
+    "{type: pvcnn2, width: 0.25, resolution: 0.375",
 };
 
 std::unique_ptr<Backbone> fresh(const std::string& yaml, const DataSpec& spec = {{3, 20}, 3}) {
