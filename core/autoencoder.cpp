@@ -14,13 +14,18 @@ namespace thaw {
 
 namespace {
 
-/// [C, 1, ...] for a sample of `dims` dimensions, or a scalar.
-at::Tensor per_channel(const std::vector<double>& values, const at::Tensor& like) {
+/// What a number of the latents `like` [N, C, ...] is shifted or scaled by: [C, 1, ...], [C, L] with globals, or a
+/// scalar.
+at::Tensor per_number(const LatentSpec& spec, const std::vector<double>& values, const at::Tensor& like) {
   const at::Tensor row = at::tensor(values, at::kDouble).to(like.options());
   if (values.size() == 1) return row;
-  std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim() - 1), 1);
-  shape[0] = static_cast<std::int64_t>(values.size());
-  return row.reshape(shape);
+  if (spec.globals == 0) {
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(like.dim() - 1), 1);
+    shape[0] = spec.channels;
+    return row.reshape(shape);
+  }
+  const at::Tensor locals = row.narrow(0, 0, spec.channels).unsqueeze(1).expand({-1, like.size(2) - spec.globals});
+  return at::cat({locals, row.narrow(0, spec.channels, spec.channels * spec.globals).reshape({spec.channels, -1})}, 1);
 }
 
 /// Sides of tiles along one dimension of the input and of the output.
@@ -89,6 +94,8 @@ class TiledAutoencoder : public Autoencoder {
       : whole_(std::move(whole)), spec_(whole_->latent()), tiling_(tiling) {
     if (tiling_.side < 0 || tiling_.side % 4 != 0)
       throw ConfigError(concat("tile side: must be a multiple of 4, got ", tiling_.side, "."));
+    if (tiling_.side > 0 && spec_.globals > 0)
+      throw ConfigError("tile side: latents with columns of the sample as a whole have no tiles.");
   }
 
   LatentSpec latent() const override { return spec_; }
@@ -162,8 +169,9 @@ Quantised quantised(const at::Tensor& z, const at::Tensor& codes, double commitm
 AutoencoderNetwork::AutoencoderNetwork(std::uint64_t seed, LatentSpec spec, std::int64_t num_codes)
     : parameters_(seed), spec_(std::move(spec)) {
   const Scope scope = Scope(parameters_) / "latent";
-  mean_ = scope.add("mean", {spec_.channels}, Init::zeros());
-  square_ = scope.add("square", {spec_.channels}, Init::ones());
+  const std::int64_t numbers = spec_.channels * (1 + spec_.globals);
+  mean_ = scope.add("mean", {numbers}, Init::zeros());
+  square_ = scope.add("square", {numbers}, Init::ones());
   if (num_codes > 0) codes_ = scope.add("codes", {num_codes, spec_.channels}, Init::normal(1.0));
 }
 
@@ -190,17 +198,22 @@ at::Tensor AutoencoderNetwork::decode(const at::Tensor& z) const {
 
 void AutoencoderNetwork::note(const at::Tensor& z) const {
   const c10::NoGradGuard no_grad;
-  const at::Tensor rows = z.detach().to(at::kFloat).movedim(1, 0).flatten(1);
-  mean_.detach().copy_(rows.mean(1));
-  square_.detach().copy_(rows.square().mean(1));
+  const auto means = [&](const at::Tensor& all) {
+    if (spec_.globals == 0) return all.movedim(1, 0).flatten(1).mean(1);
+    const auto parts = all.split_with_sizes({all.size(2) - spec_.globals, spec_.globals}, 2);
+    return at::cat({parts[0].mean(at::IntArrayRef{0, 2}), parts[1].mean(0).flatten()});
+  };
+  const at::Tensor all = z.detach().to(at::kFloat);
+  mean_.detach().copy_(means(all));
+  square_.detach().copy_(means(all.square()));
 }
 
 at::Tensor latents_for_denoiser(const LatentSpec& spec, const at::Tensor& z) {
-  return (z - per_channel(spec.shift, z)) * per_channel(spec.scale, z);
+  return (z - per_number(spec, spec.shift, z)) * per_number(spec, spec.scale, z);
 }
 
 at::Tensor latents_from_denoiser(const LatentSpec& spec, const at::Tensor& x) {
-  return x / per_channel(spec.scale, x) + per_channel(spec.shift, x);
+  return x / per_number(spec, spec.scale, x) + per_number(spec, spec.shift, x);
 }
 
 std::unique_ptr<Autoencoder> tiled(std::shared_ptr<const Autoencoder> whole, Tiling tiling) {

@@ -16,7 +16,8 @@ namespace thaw {
 struct LatentSpec {
   std::int64_t data_channels = 0, channels = 0;
   std::vector<std::int64_t> factors{};         // data samples a latent position, one a dimension: {8, 8} of a picture
-  std::vector<double> scale{1.0}, shift{0.0};  // one, or one a channel
+  std::vector<double> scale{1.0}, shift{0.0};  // one; one a channel; with globals one each behind those, row by row
+  std::int64_t globals = 0;  // columns of the sample as a whole, behind the others; with one dimension alone
 };
 
 /// A diagonal Gaussian over latents; log_variance is undefined for a point.

@@ -46,8 +46,10 @@ class LatentCodec : public Codec {
                                at::IntArrayRef(raw_shape), "."));
       shape[i + 1] /= spec_.factors[i];
     }
+    shape.back() += spec_.globals;
     return shape;
   }
+  std::int64_t globals() const { return spec_.globals; }
   std::vector<std::filesystem::path> files() const override { return opened_.files; }
   bool is_costly() const override { return true; }
   std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const override {
@@ -119,6 +121,23 @@ at::Tensor encode_all(const Dataset& dataset, const Codec& codec) {
 }
 
 }  // namespace
+
+std::int64_t latent_globals(const Codec& codec) {
+  const auto* latents = dynamic_cast<const LatentCodec*>(&codec);
+  return latents == nullptr ? 0 : latents->globals();
+}
+
+void expect_globals(const EntryInfo& network, const Settings& backbone, const Codec& codec) {
+  const std::int64_t globals = latent_globals(codec);
+  if (std::ranges::any_of(network.options, [](const Option& option) { return option.name == "globals"; })) {
+    if (backbone.integer("globals") != globals)
+      backbone.fail("globals", concat("must be ", globals, ", the columns of the sample as a whole in what the codec ",
+                                      "gives, got ", backbone.integer("globals"), "."));
+  } else if (globals > 0) {
+    backbone.fail("type", concat("\"", network.name, "\" does not tell the ", globals, " columns of the sample as a ",
+                                 "whole in the latents from others. Use one with an option globals."));
+  }
+}
 
 DatasetPtr encoded_dataset(DatasetPtr dataset, const Codec& codec, const std::filesystem::path& file) {
   if (!std::filesystem::exists(file)) {

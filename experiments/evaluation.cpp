@@ -186,6 +186,7 @@ nlohmann::json measure_reconstruction(const Experiment& experiment, const Model&
   write_file(folder / "reconstructions.png", codec.sheet_png(at::stack({original_raw, back_raw}, 1).flatten(0, 1), 10));
   write_reconstructions(codec, original_raw, back_raw, folder);
   nlohmann::json result = evaluator.measure({.encoded = back, .originals = x});
+  result.update(evaluator.beside(raw.size(0)), true);
   result["n"] = raw.size(0);
   if (!index_parts.empty()) result["codes_used"] = std::get<0>(at::_unique2(at::cat(index_parts))).numel();
   return result;

@@ -249,7 +249,10 @@ DataSpec Experiment::data_spec() const {
 Model Experiment::make_model() const {
   const c10::Device device = device_from_name(device_name_);
   Model model{data_spec(), parameterisation_, nullptr, device, precision_from_name(precision_name_, device)};
-  model.backbone = catalog_->backbones.create(config_.section("backbone"), "unet", model.spec, seed_);
+  const Config backbone = config_.section("backbone");
+  const auto& entry = catalog_->backbones.find(backbone, "unet");
+  if (is_denoiser()) expect_globals(entry.info, catalog_->backbones.read(backbone, entry), *codec_);
+  model.backbone = catalog_->backbones.create(backbone, "unet", model.spec, seed_);
   model.parameterisation.learns_variance = model.backbone->learns_variance();
   if (task_)
     task_->mask(model.spec.shape, {seed_, Purpose::kTrainCondition, 0, 0, 0});  // too small a sample says so now
@@ -360,6 +363,8 @@ TrainJob Experiment::train_job(Model& model, const std::filesystem::path& folder
   job.batch = train_->integer("batch");
   job.micro_batch = train_->integer("micro_batch");
   job.length = train_->integer("length");
+  if (job.length > 0 && latent_globals(*codec_) > 0)
+    train_->fail("length", "latents with columns of the sample as a whole are trained on whole.");
   job.checkpoint_every = train_->integer("checkpoint_every");
   job.preview_every = train_->integer("preview_every");
   job.validate_every = train_->integer("validate_every");

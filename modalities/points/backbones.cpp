@@ -50,6 +50,10 @@ std::unique_ptr<Backbone> make_transformer(const Settings& settings, const DataS
   options.inducing = settings.integer("inducing");
   options.frequencies = settings.integer("frequencies");
   options.has_tokens = settings.text("told_by") == "tokens";
+  options.globals = settings.integer("globals");
+  if (options.globals >= spec.shape[1])
+    settings.fail("globals",
+                  concat("must be fewer than the ", spec.shape[1], " columns of the data, got ", options.globals, "."));
   if (options.features % options.heads != 0)
     settings.fail("features",
                   concat("must be a multiple of heads, got ", options.features, " with ", options.heads, " heads."));
@@ -124,17 +128,21 @@ void register_cloud_backbones(BackboneRegistry& registry) {
       {{"point_transformer",
         "Points attend to each other without order, or through a few inducing points; any number of points.",
         "Nichol et al. 2022 (Point-E); Lee et al. 2019 (Set Transformer)",
-        options_of({{"features", std::int64_t{128}, "width of a point", 4, 16384},
-                    {"depth", std::int64_t{6}, "blocks", 1, 256},
-                    {"heads", std::int64_t{4}, "attention heads", 1, 256},
-                    {"inducing", std::int64_t{0}, "points that all attend through; 0: to all others", 0, 65536},
-                    frequencies_option(0),
-                    {"told_by",
-                     std::string("modulation"),
-                     "how blocks learn the level and class; tokens: as Point-E's",
-                     0,
-                     0,
-                     {"modulation", "tokens"}}}),
+        options_of(
+            {{"features", std::int64_t{128}, "width of a point", 4, 16384},
+             {"depth", std::int64_t{6}, "blocks", 1, 256},
+             {"heads", std::int64_t{4}, "attention heads", 1, 256},
+             {"inducing", std::int64_t{0}, "points that all attend through; 0: to all others", 0, 65536},
+             frequencies_option(0),
+             {"globals", std::int64_t{0},
+              "last columns that are no points but of the cloud as a whole: those of point_autoencoder's latents", 0,
+              4096},
+             {"told_by",
+              std::string("modulation"),
+              "how blocks learn the level and class; tokens: as Point-E's",
+              0,
+              0,
+              {"modulation", "tokens"}}}),
         {}},
        make_transformer});
   registry.add(

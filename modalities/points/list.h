@@ -13,6 +13,7 @@ void register_mesh_folder(DatasetRegistry& registry);
 void register_shapenet_points(DatasetRegistry& registry);
 void register_point_set(DatasetRegistry& registry);
 void register_cloud_backbones(BackboneRegistry& registry);
+void register_point_autoencoder(BackboneRegistry& registry);
 void register_voxel_networks(BackboneRegistry& registry);
 void register_cloud_metrics(MetricRegistry& registry);
 

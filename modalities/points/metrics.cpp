@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "core/base/text.h"
+#include "core/latent_codec.h"
 #include "modalities/points/list.h"
 #include "modalities/points/protocols.h"
 #include "modalities/points/set_scores.h"
@@ -128,12 +129,34 @@ class CloudSets : public Metric {
 /// What was made of each cloud beside it, in the codec's own coordinates.
 class CloudPairs : public Metric {
  public:
-  explicit CloudPairs(const MetricParts& parts) { expect_clouds(parts, "cloud_pairs"); }
-  Measured measure(const Subject& subject) const override {
+  explicit CloudPairs(const MetricParts& parts) : codec_(parts.codec), held_out_(parts.held_out) {
+    expect_clouds(parts, "cloud_pairs");
+    if (codec_ && latent_globals(*codec_) > 0)
+      parts.section.fail("metrics", "cloud_pairs measures in the codec's coordinates, and latents are no points.");
+  }
+  Measured measure(const Subject& subject) const override { return of_pairs(subject.encoded, subject.originals); }
+  /// Of other points of the same held-out shapes, where the dataset draws others in another epoch.
+  nlohmann::json beside(std::int64_t n) const override {
+    nlohmann::json result = nlohmann::json::object();
+    if (!held_out_) return result;
+    std::vector<at::Tensor> first, second;
+    for (std::int64_t i = 0; i < std::min(n, held_out_->size()); ++i) {
+      first.push_back(held_out_->get_in_epoch(i, 0).data);
+      second.push_back(held_out_->get_in_epoch(i, 1).data);
+    }
+    const at::Tensor real = at::stack(first), other = at::stack(second);
+    if (at::equal(real, other)) return result;
+    for (const Figure& figure : of_pairs(codec_->encode(other), codec_->encode(real)).figures)
+      result[figure.name + (figure.name.starts_with("f_score") ? "_ceiling" : "_floor")] = figure.value;
+    return result;
+  }
+
+ private:
+  static Measured of_pairs(const at::Tensor& made_NCK, const at::Tensor& real_NCK) {
     const auto points = [](const at::Tensor& x_NCK) {
       return x_NCK.narrow(1, 0, 3).to(at::kCPU, at::kFloat).contiguous();
     };
-    const at::Tensor made = points(subject.encoded), real = points(subject.originals);
+    const at::Tensor made = points(made_NCK), real = points(real_NCK);
     Measured result;
     for (const Distance distance : {Distance::kChamfer, Distance::kEmdExact}) {
       std::vector<double> values;
@@ -149,6 +172,9 @@ class CloudPairs : public Metric {
                     "F-score of points within 0.001 by squared distance, of pairs in the codec's coordinates"));
     return result;
   }
+
+  CodecPtr codec_;
+  DatasetPtr held_out_;
 };
 
 /// Numbers for `normalise: global-std`.
@@ -192,7 +218,7 @@ void register_cloud_metrics(MetricRegistry& registry) {
         "Chamfer distance, exact EMD and F-score of pairs.",
         "Tatarchenko et al. 2019",
         {},
-        {"of_pairs", "of_autoencoder", "of_clouds"}},
+        {"of_pairs", "of_autoencoder", "needs_held_out", "of_clouds"}},
        [](const Settings&, const MetricParts& parts) -> MetricPtr { return std::make_shared<CloudPairs>(parts); }});
   registry.add({{"cloud_size",
                  "Mean and standard deviation of all points: what codec point_cloud takes for global-std.",

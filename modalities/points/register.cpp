@@ -12,6 +12,7 @@ void register_points(DatasetRegistry& datasets, CodecRegistry& codecs, BackboneR
   register_point_set(datasets);
   register_codec(codecs);
   register_cloud_backbones(backbones);
+  register_point_autoencoder(backbones);
   register_voxel_networks(backbones);
   register_cloud_metrics(metrics);
 }

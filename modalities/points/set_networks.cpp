@@ -139,6 +139,8 @@ PointTransformer::PointTransformer(const Scope& scope, const SetOptions& options
   if (options_.has_tokens && options_.num_classes > 0)
     label_ = nn::Embedding(scope / "class", options_.num_classes + 1, options_.features, 0.02);
   if (!options_.has_tokens) modulate_ = nn::Linear(scope / "modulate", options_.features, 2 * options_.features, 0.0);
+  if (options_.globals > 0)
+    globals_GD_ = scope.add("globals", {options_.globals, options_.features}, Init::normal(1.0));
   for (std::int64_t i = 0; i < options_.depth; ++i)
     blocks_.emplace_back(scope / "blocks" / static_cast<std::size_t>(i), options_, i);
 }
@@ -146,6 +148,13 @@ PointTransformer::PointTransformer(const Scope& scope, const SetOptions& options
 at::Tensor PointTransformer::operator()(const at::Tensor& x_NCK, const nn::Told& told) const {
   const at::Tensor embedding_N1D = embed_(told).unsqueeze(1);
   at::Tensor h = points_(with_waves(x_NCK.transpose(1, 2), options_.frequencies));
+  if (options_.globals > 0) {
+    const std::int64_t points = h.size(1) - options_.globals;
+    if (points < 1)
+      throw DataError(concat("backbone \"point_transformer\": of ", h.size(1), " columns the last ", options_.globals,
+                             " are globals; at least ", options_.globals + 1, " are needed."));
+    h = at::cat({h.narrow(1, 0, points), h.narrow(1, points, options_.globals) + nn::here(globals_GD_)}, 1);
+  }
   std::int64_t tokens = 0;
   if (options_.has_tokens) {
     std::vector<at::Tensor> all{h, embedding_N1D};

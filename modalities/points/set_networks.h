@@ -17,6 +17,7 @@ struct SetOptions {
   std::int64_t heads = 4;
   std::int64_t inducing = 0;     // 0: every point attends to every other
   std::int64_t frequencies = 0;  // of PointTransformer: waves beside every channel
+  std::int64_t globals = 0;      // of PointTransformer: columns at the end that are no points
   bool has_tokens = false;       // told by tokens among the points; else by modulation
   bool is_pooled = true;         // of PointwiseNet: sees the maximum and mean over the points
   std::int64_t num_classes = 0;
@@ -54,11 +55,13 @@ class PointwiseNet {
 /// Attention among points without positions. Told by adaLN-Zero modulation (Peebles and Xie 2023), or by one token for
 /// the level and one for the class (Nichol et al. 2022, Point-E). With inducing points, which attend to the points and
 /// are attended to by them after a layer of their own, the cost is linear in K: Lee et al. 2019 (Set Transformer), eq.
-/// 9 and 10.
+/// 9 and 10. With globals each of the last columns has an embedding of its own, and only the others are a set: the
+/// latents of point_autoencoder.
 class PointTransformer {
  public:
   /// Throws ConfigError when heads do not divide the features.
   PointTransformer(const Scope& scope, const SetOptions& options);
+  /// x [N, C, K + globals]. Throws DataError where there are no columns but globals.
   at::Tensor operator()(const at::Tensor& x_NCK, const nn::Told& told) const;
   std::int64_t attention_layers() const { return options_.depth; }
 
@@ -78,6 +81,7 @@ class PointTransformer {
   nn::ToldEmbedding embed_;
   nn::Embedding label_;
   nn::Linear points_, modulate_, out_;
+  at::Tensor globals_GD_;  // undefined: none
   std::vector<Block> blocks_;
   nn::LayerNorm norm_;
 };
