@@ -75,9 +75,9 @@ class RotaryTransformer {
  public:
   /// What a patch attends to beside what the mask leaves.
   struct Seen {
-    at::Tensor mask{};  // as of attention; undefined: all
-    at::Tensor windows_WS{},
-        from_windows{};  // int64: which patches each window holds, and the way back; undefined: all
+    at::Tensor mask{};          // as of attention; undefined: all
+    at::Tensor windows_WS{};    // int64, the patches that each window holds; undefined: one window
+    at::Tensor from_windows{};  // int64 [L], the way back
   };
   /// Throws ConfigError when heads do not divide the features into even widths.
   RotaryTransformer(const Scope& scope, const SpaceTimeOptions& options);

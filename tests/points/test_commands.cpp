@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/io/npz.h"
+#include "modalities/points/clouds.h"
 #include "modalities/points/protocols.h"
 #include "tests/experiments/program.h"
 #include "tests/points/points.h"
@@ -97,4 +98,32 @@ CATCH_TEST_CASE("a small network trains on shapes, samples, and is measured and 
       run_program("train " + (scratch / "s.yaml").string() + " train.length=33 out=" + run + "2", scratch);
   CATCH_CHECK(more.code == 2);
   CATCH_CHECK(more.err.find("train.length: 33 is more than there is in samples of [3, 32]") != std::string::npos);
+}
+
+CATCH_TEST_CASE("a network that is told some points makes as many more as are asked for", "[points][program]") {
+  const test::Scratch scratch("cloud_given");
+  write_file(scratch / "s.yaml",
+             "seed: 1\nprecision: float32\ndataset: {type: parametric_shapes, size: 16, points: 32, order: view}\n"
+             "codec: {type: point_cloud, normalise: global-std, centre: [0, 0.5, 0], scale: 0.5, format: npy}\n"
+             "objective: denoising\ntask: {type: continuation, first: [4, 8]}\n"
+             "backbone: {type: point_transformer, features: 16, depth: 1, heads: 2, inducing: 4, given: true}\n"
+             "train: {steps: 2, batch: 4, length: 20, checkpoint_every: 2}\nsampler: ddim\n"
+             "grid: {type: trailing, steps: 2}\nevaluate: {n: 4, metrics: [cloud_pairs]}\n");
+  const std::string run = (scratch / "run").string();
+  const Outcome outcome = run_program("run " + (scratch / "s.yaml").string() + " out=" + run, scratch);
+  CATCH_CAPTURE(outcome.err);
+  CATCH_REQUIRE(outcome.code == 0);
+  CATCH_CHECK(nlohmann::json::parse(read_file(scratch / "run" / "metrics.json"))["cd_pairs"].get<double>() > 0);
+  const at::Tensor scan = random_clouds({1, 3, 12}, 3);
+  cloud_codec()->write(scan, scratch / "scan", "c", 0);
+  const std::string file = (scratch / "scan" / "c_000000.ply").string();
+  const std::string command = "sample " + run + " n=2 given=" + file + " out=" + (scratch / "whole").string();
+  const Outcome more = run_program(command + " task.first=12 sampling.length=40", scratch);
+  CATCH_CAPTURE(more.err);
+  CATCH_REQUIRE(more.code == 0);
+  const at::Tensor whole =
+      points::cloud_of(read_mesh(scratch / "whole" / "sample_000001.npy"), points::More::kNone, "sample");
+  CATCH_CHECK(whole.sizes() == at::IntArrayRef({3, 40}));
+  CATCH_CHECK(testing::gap(whole.narrow(1, 0, 12), scan[0]) < 1e-6);
+  CATCH_CHECK(at::isfinite(whole).all().item<bool>());
 }
