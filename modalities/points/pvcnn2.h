@@ -32,9 +32,9 @@ struct Pvcnn2Options {
 };
 
 /// Zhou et al. 2021 (PVD), PVCNN2 of their train_generation.py; Liu et al. 2019 (PVCNN++), Qi et al. 2017 (PointNet++).
-/// Names and shapes of the weights are those of their checkpoints behind `model.`; what else is told than the level
-/// lies under `told` and is added to the embedding of the level. As in their code: stages after the first have one
-/// convolution block whatever number was asked for, the way back has no attention, and logits of attention are not
+/// Names and shapes of the weights are those of their checkpoints behind `model.module.`; what else is told than the
+/// level lies under `told` and is added to the embedding of the level. As in their code: stages after the first have
+/// one convolution block whatever number was asked for, the way back has no attention, and logits of attention are not
 /// scaled. Other than there: the output starts at zero, derivatives by x go through cells and weights of interpolation
 /// too, and a cloud of K points is taken to K/2, K/8, K/32 and K/128 (at least 1; theirs for K = 2048).
 class Pvcnn2 {

@@ -133,31 +133,32 @@ VoxelOptions read_options(const Settings& settings, const DataSpec& spec) {
 
 // Below 0.375 the smallest grid has 2 cells a side, where oneDNN's bfloat16 gives wrong derivatives of 3 x 3 x 3
 // weights (libtorch 2.11: up to 1e35, against 0.4 % off at 3 and more).
-const std::vector<Option> kPvcnn2Options{
-    {"width", 1.0, "of every layer, rounded to a multiple of 8; 1: that of PVD", 0.0625, 16.0},
-    {"resolution", 1.0, "cells a side of every grid, in PVD's 32, 16 and 8", 0.375, 8.0},
-    {"radii", std::vector<double>{0.1, 0.2, 0.4, 0.8},
-     "around the K/2, K/8, K/32 and K/128 (at least 1) of K points that stages keep, within which 32 neighbours are "
-     "sought; for data of unit variance; with fewer than PVD's 2048 points larger ones find more",
-     1e-6, 1e6},
-    {"attention", true, "among the cells of the second stage and among the points of the last, as PVD's"},
-    {"dropout", 0.1, "within convolution blocks and before the last layer, while training; masks are drawn on the CPU",
-     0.0, 0.95},
-    {"exact",
-     std::string("none"),
-     "pvd: the first point starts the sampling and the first 32 within a radius are neighbours, so that results depend "
-     "on the order of points, as in PVD's code; none: the point farthest from the mean, and the nearest 32",
-     0,
-     0,
-     {"none", "pvd"}}};
+std::vector<Option> pvcnn2_options() {
+  return told_options(
+      {{"width", 1.0, "of every layer, rounded to a multiple of 8; 1: that of PVD", 0.0625, 16.0},
+       {"resolution", 1.0, "cells a side of every grid, in PVD's 32, 16 and 8", 0.375, 8.0},
+       {"radii", std::vector<double>{0.1, 0.2, 0.4, 0.8},
+        "around the K/2, K/8, K/32 and K/128 (at least 1) of K points that stages keep, within which 32 neighbours are "
+        "sought; for data of unit variance; with fewer than PVD's 2048 points larger ones find more",
+        1e-6, 1e6},
+       {"attention", true, "among the cells of the second stage and among the points of the last, as PVD's"},
+       {"dropout", 0.1,
+        "within convolution blocks and before the last layer, while training; masks are drawn on the CPU", 0.0, 0.95},
+       {"exact",
+        std::string("none"),
+        "pvd: the first point starts the sampling and the first 32 within a radius are neighbours, so that results "
+        "depend on the order of points, as in PVD's code; none: the point farthest from the mean, and the nearest 32",
+        0,
+        0,
+        {"none", "pvd"}}});
+}
 
 std::unique_ptr<Backbone> make_pvcnn2(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   constexpr std::int64_t kFewest = 8;
   auto options = cloud_options<Pvcnn2Options>(settings, spec);
   if (spec.shape[1] < kFewest)
     settings.fail("type", concat("works on clouds of ", kFewest,
-                                 " points or more, whose second stage keeps one in 8; "
-                                 "the data is ",
+                                 " points or more, whose second stage keeps one in 8; the data is ",
                                  at::IntArrayRef(spec.shape), "."));
   options.width = settings.number("width");
   options.resolution = settings.number("resolution");
@@ -212,7 +213,7 @@ void register_voxel_networks(BackboneRegistry& registry) {
   registry.add({{"pvcnn2",
                  "Ever fewer points, with point-voxel convolutions at each number of them, and back: PVD's denoiser.",
                  "Zhou et al. 2021 (PVD); Liu et al. 2019 (PVCNN++)",
-                 told_options(kPvcnn2Options),
+                 pvcnn2_options(),
                  {}},
                 make_pvcnn2});
 }

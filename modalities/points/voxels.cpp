@@ -26,8 +26,10 @@ at::Tensor averaged_voxels(const at::Tensor& features_NCK, const at::Tensor& pla
   return (sums / counts.clamp_min(1.0)).reshape({n, c, side, side, side});
 }
 
-at::Tensor devoxelised(const at::Tensor& grid_NCRRR, const at::Tensor& places_N3K) {
-  // Not grid_sampler_3d, which has no derivative in forward mode and no second one.
+namespace {
+
+/// devoxelised() in operations that have derivatives in forward mode, which grid_sampler_3d has not.
+at::Tensor sum_of_corners(const at::Tensor& grid_NCRRR, const at::Tensor& places_N3K) {
   const std::int64_t side = grid_NCRRR.size(2);
   const at::Tensor places = places_N3K.clamp(0.0, static_cast<double>(side - 1));
   const at::Tensor low = places.detach().floor(), high_part = places - low, low_part = 1.0 - high_part;
@@ -45,7 +47,21 @@ at::Tensor devoxelised(const at::Tensor& grid_NCRRR, const at::Tensor& places_N3
   }
   const at::Tensor index_N1L = at::cat(index, 1).unsqueeze(1), weight_N1L = at::cat(weight, 1).unsqueeze(1);
   const at::Tensor values_NCL = grid_NCRRR.flatten(2).gather(2, index_N1L.expand({-1, grid_NCRRR.size(1), -1}));
-  return (values_NCL * weight_N1L.to(grid_NCRRR.scalar_type())).unflatten(2, {8, -1}).sum(2);
+  return (values_NCL * weight_N1L).unflatten(2, {8, -1}).sum(2).to(grid_NCRRR.scalar_type());
+}
+
+}  // namespace
+
+at::Tensor devoxelised(const at::Tensor& grid_NCRRR, const at::Tensor& places_N3K) {
+  if (grid_NCRRR._fw_grad(0).defined() || places_N3K._fw_grad(0).defined())
+    return sum_of_corners(grid_NCRRR, places_N3K);
+  // grid_sampler wants the last dimension's place first, in [-1, 1] between the middles of the outermost cells.
+  const auto last = static_cast<double>(grid_NCRRR.size(2) - 1);
+  const at::Tensor places_N11K3 = (places_N3K.flip(1).transpose(1, 2) * (2.0 / last) - 1.0).unsqueeze(1).unsqueeze(1);
+  constexpr std::int64_t kBilinear = 0, kBorder = 1;
+  // In the type of the places: half types would move points by a sixteenth of a cell.
+  const at::Tensor grid = grid_NCRRR.to(places_N11K3.scalar_type());
+  return at::grid_sampler_3d(grid, places_N11K3, kBilinear, kBorder, true).flatten(2).to(grid_NCRRR.scalar_type());
 }
 
 }  // namespace thaw::points

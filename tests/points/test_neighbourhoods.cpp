@@ -48,12 +48,11 @@ std::vector<std::int64_t> sampled_slowly(const at::Tensor& points_3K, std::size_
   return chosen;
 }
 
-std::vector<std::int64_t> neighbours_slowly(const at::Tensor& centres_3M, std::int64_t centre,
-                                            const at::Tensor& points_3K, double radius, std::size_t count,
-                                            Choice choice) {
+std::vector<std::int64_t> neighbours_slowly(const at::Tensor& centre_31, const at::Tensor& points_3K, double radius,
+                                            std::size_t count, Choice choice) {
   std::vector<std::int64_t> order(static_cast<std::size_t>(points_3K.size(1)));
   std::iota(order.begin(), order.end(), 0);
-  const auto away = [&](std::int64_t i) { return squared(centres_3M, centre, points_3K, i); };
+  const auto away = [&](std::int64_t i) { return squared(centre_31, 0, points_3K, i); };
   if (choice == Choice::kByPlace)
     std::ranges::stable_sort(order, [&](std::int64_t a, std::int64_t b) { return away(a) < away(b); });
   const std::int64_t lonely = choice == Choice::kByPlace ? order.front() : 0;
@@ -97,8 +96,8 @@ CATCH_TEST_CASE("a ball holds the nearest points, or the first ones, and is fill
         for (std::int64_t n = 0; n < 3; ++n)
           for (std::int64_t m = 0; m < 10; ++m) {
             CATCH_CAPTURE(radius, count, n, m);
-            const auto wanted =
-                neighbours_slowly(centres[n], m, clouds[n], radius, static_cast<std::size_t>(count), choice);
+            const auto wanted = neighbours_slowly(centres[n].narrow(1, m, 1), clouds[n], radius,
+                                                  static_cast<std::size_t>(count), choice);
             CATCH_CHECK(listed(index_NMU[n][m]) == wanted);
           }
       }
@@ -113,8 +112,8 @@ CATCH_TEST_CASE("a point gets the mean of its three nearest centres by one over 
     const at::Tensor brought = interpolated(clouds, places, values);
     for (std::int64_t n = 0; n < 3; ++n)
       for (std::int64_t k = 0; k < 40; ++k) {
-        auto order =
-            neighbours_slowly(clouds[n], k, places[n], 1e9, static_cast<std::size_t>(centres), Choice::kByPlace);
+        auto order = neighbours_slowly(clouds[n].narrow(1, k, 1), places[n], 1e9, static_cast<std::size_t>(centres),
+                                       Choice::kByPlace);
         order.resize(static_cast<std::size_t>(std::min<std::int64_t>(3, centres)));
         at::Tensor sum = at::zeros({4}, at::kDouble);
         double total = 0.0;

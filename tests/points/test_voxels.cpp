@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "core/jvp.h"
 #include "modalities/points/voxels.h"
 #include "tests/catch.h"
 
@@ -76,4 +78,27 @@ CATCH_TEST_CASE("what leaves voxels has the derivative that differences give", "
     const double difference = (value(up) - value(down)).item<double>() / (2 * kStep);
     CATCH_CHECK(slope[0][1][k].item<double>() == Catch::Approx(difference).margin(1e-6));
   }
+}
+
+CATCH_TEST_CASE("what leaves voxels moves with grid and places in forward mode too", "[points][voxels]") {
+  const c10::NoGradGuard no_grad;
+  const at::Tensor grid = scattered({2, 3, 4, 4, 4}, 6.0), places = scattered({2, 3, 9}, 7.0).abs() * 3.0;
+  const at::Tensor grid_way = scattered(grid.sizes().vec(), 8.0), places_way = scattered(places.sizes().vec(), 9.0);
+  const auto [value, tangent] = thaw::derivative_along([](const auto& all) { return devoxelised(all[0], all[1]); },
+                                                       {grid, places}, {grid_way, places_way});
+  CATCH_CHECK(worst(value, devoxelised(grid, places)) < 1e-12);
+  constexpr double kStep = 1e-6;
+  const at::Tensor up = devoxelised(grid + kStep * grid_way, places + kStep * places_way);
+  const at::Tensor down = devoxelised(grid - kStep * grid_way, places - kStep * places_way);
+  CATCH_CHECK(worst(tangent, (up - down) / (2 * kStep)) < 1e-7);
+}
+
+CATCH_TEST_CASE("a grid of a half type does not blur where points lie in it", "[points][voxels]") {
+  // 0 and 1 by turns along the first axis; bfloat16 has 10.0 and 10.0625 and nothing between.
+  const at::Tensor grid =
+      at::arange(16).remainder(2).to(at::kBFloat16).reshape({1, 1, 16, 1, 1}).expand({1, 1, 16, 16, 16});
+  const at::Tensor places = at::tensor({10.03F, 2.0F, 7.0F}).reshape({1, 3, 1});
+  const at::Tensor value = devoxelised(grid.contiguous(), places);
+  CATCH_CHECK(value.scalar_type() == at::kBFloat16);
+  CATCH_CHECK(value.item<double>() == Catch::Approx(0.03).epsilon(0.01));
 }
