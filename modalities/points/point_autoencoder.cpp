@@ -10,8 +10,9 @@ namespace thaw::points {
 
 namespace {
 
-// Log variance of latent points at the start, a deviation of 0.05 where data has 1: noise that moves no point to the
-// place of another. LION's code subtracts an offset from log deviations to begin there (pts_sigma_offset).
+// Log variance of all latents at the start, a deviation of 0.05 where data has 1: noise that moves no point to the
+// place of another, and through which the decoder hears the global latent from the first step on. LION's code subtracts
+// an offset from log deviations of latent points (pts_sigma_offset).
 constexpr double kFirstLogVariance = -6.0;
 
 LatentSpec spec_of(const PointAutoencoderOptions& options) {
@@ -79,15 +80,16 @@ at::Tensor PointAutoencoder::told(const nn::Linear& first, const nn::Linear& sec
 at::Tensor PointAutoencoder::moments(const at::Tensor& x) const {
   const at::Tensor x_NKC = x.transpose(1, 2);
   const std::int64_t channels = options_.channels();
-  const at::Tensor globals_N2CG = globals2_(at::silu(globals1_(pooled(whole_(x_NKC)).squeeze(1))))
-                                      .reshape({x.size(0), 2 * channels, options_.globals});
-  const at::Tensor context = told(local_told1_, local_told2_, globals_N2CG.narrow(1, 0, channels));
+  const at::Tensor whole_N2CG = globals2_(at::silu(globals1_(pooled(whole_(x_NKC)).squeeze(1))))
+                                    .reshape({x.size(0), 2 * channels, options_.globals});
+  const auto whole = whole_N2CG.chunk(2, 1);
+  const at::Tensor context = told(local_told1_, local_told2_, whole[0]);
   const at::Tensor local_N2CK = latents_(local_(x_NKC, context)).transpose(1, 2);
   // The points themselves, zeros for the channels beside them, and log variances.
   const at::Tensor start = at::cat({x, at::zeros_like(x.narrow(1, 0, 1)).expand({-1, options_.local_channels, -1}),
                                     at::full_like(x.narrow(1, 0, 1), kFirstLogVariance).expand({-1, channels, -1})},
                                    1);
-  return at::cat({start + local_N2CK, globals_N2CG}, 2);
+  return at::cat({start + local_N2CK, at::cat({whole[0], whole[1] + kFirstLogVariance}, 1)}, 2);
 }
 
 at::Tensor PointAutoencoder::decoded(const at::Tensor& z) const {

@@ -95,6 +95,7 @@ CATCH_TEST_CASE("an autoencoder of clouds begins as the identity, with little no
     const Posterior posterior = autoencoder(backbone).encode(cloud);
     CATCH_CHECK(at::equal(locals(posterior.mean).narrow(1, 0, 3), cloud));
     CATCH_CHECK(at::equal(locals(posterior.log_variance), at::full({2, 4, points}, -6.0)));
+    CATCH_CHECK(gap(globals(posterior.log_variance), at::full({2, 4, kGlobals}, -6.0)) < 1.5);
     CATCH_CHECK(at::equal(autoencoder(backbone).decode(posterior.mean), cloud));
   }
 }
