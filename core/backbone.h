@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -16,9 +17,10 @@ namespace thaw {
 
 /// The shape of one encoded sample and what it may be conditioned on.
 struct DataSpec {
-  std::vector<std::int64_t> shape{};  // without the batch: [C, H, W] of a picture
-  std::int64_t num_classes = 0;       // 0: no labels
-  std::int64_t caption_bytes = 0;     // of a caption at most; 0: no captions
+  std::vector<std::int64_t> shape{};       // without the batch: [C, H, W] of a picture
+  std::int64_t num_classes = 0;            // 0: no labels
+  std::int64_t caption_bytes = 0;          // of a caption at most; 0: no captions
+  std::vector<std::string> class_names{};  // num_classes of them, or none: classes are numbers alone
 };
 
 class Backbone {

@@ -12,6 +12,7 @@
 #include "experiments/model_folder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
+#include "experiments/told_by_name.h"
 #include "experiments/weight_precision.h"
 
 namespace thaw {
@@ -65,9 +66,11 @@ void Experiment::read_components() {
         config_.section("data_spec")
             .read(std::vector<Option>{{"shape", std::vector<double>{}, "of an encoded sample", 1, 1e6, {}, true},
                                       {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9},
-                                      {"caption_bytes", std::int64_t{0}, "of its captions at most", 0, 1e6}},
+                                      {"caption_bytes", std::int64_t{0}, "of its captions at most", 0, 1e6},
+                                      {"class_names", std::vector<std::string>{}, "of its labels, one each, or none"}},
                   "section data_spec");
-    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes"), spec.integer("caption_bytes")};
+    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes"), spec.integer("caption_bytes"),
+                     class_names_from(spec)};
   }
   const Config dataset = config_.section("dataset");
   catalog_->datasets.read(dataset, catalog_->datasets.find(dataset, "mnist"));
@@ -241,7 +244,8 @@ DataSpec Experiment::data_spec() const {
     const Example first = data->get(0);
     const auto caption = first.condition.find("caption");
     spec_ = DataSpec{codec_->encoded_shape(first.data.sizes().vec()), data->num_classes(),
-                     caption == first.condition.end() ? 0 : caption->second.numel()};
+                     caption == first.condition.end() ? 0 : caption->second.numel(),
+                     fit_class_names(data->class_names(), data->num_classes())};
   }
   return *spec_;
 }
