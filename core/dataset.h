@@ -63,6 +63,8 @@ class Codec {
   virtual at::Tensor decode(const at::Tensor& x_N) const = 0;
   /// Shape of an encoded sample, of raw samples of this shape. Throws DataError for shapes it cannot take.
   virtual std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const = 0;
+  /// Throws ConfigError for data whose examples are not what this codec's options say of them.
+  virtual void expect_data(const Dataset&) const {}
   /// Width of the bin an encoded value stands for, its value in the middle; 0: data are continuous.
   virtual double bin() const { return 0.0; }
   /// What it is read from, beside its options.

@@ -206,11 +206,15 @@ std::vector<std::string> Experiment::expand_samplers(const Settings& compare) co
   return names;
 }
 
+// The first place where data and codec meet.
+DatasetPtr Experiment::checked(DatasetPtr dataset) const {
+  report_problems(*dataset, 0);
+  codec_->expect_data(*dataset);
+  return dataset;
+}
+
 DatasetPtr Experiment::dataset() const {
-  if (!dataset_) {
-    dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
-    report_problems(*dataset_, 0);
-  }
+  if (!dataset_) dataset_ = checked(catalog_->datasets.create(config_.section("dataset"), "mnist"));
   return dataset_;
 }
 
@@ -225,8 +229,7 @@ DatasetPtr Experiment::held_out() const {
   Settings settings = catalog_->datasets.read(section, entry);
   settings.set("split", std::string("test"), settings.where("split"), false);
   if (has("range")) settings.set("range", std::vector<double>{}, settings.where("range"), false);
-  held_out_ = entry.make(settings);
-  report_problems(*held_out_, 0);
+  held_out_ = checked(entry.make(settings));
   if (held_out_->size() == 0) held_out_ = nullptr;  // a split that nothing falls into
   return held_out_;
 }

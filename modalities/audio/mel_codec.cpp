@@ -72,7 +72,7 @@ at::Tensor as_recorded(const at::Tensor& sounds_NCT) {
 class MelCodec : public SoundCodec {
  public:
   explicit MelCodec(const Settings& settings, const MelOptions& options)
-      : SoundCodec(options.rate_hz, settings.text("format")),
+      : SoundCodec(options.rate_hz, settings),
         mel_(options),
         griffin_lim_{settings.integer("iterations"), settings.number("momentum")} {}
   at::Tensor encode(const at::Tensor& raw_NCT) const override {

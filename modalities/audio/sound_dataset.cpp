@@ -88,7 +88,7 @@ class Rates {
   mutable std::set<std::int64_t> told_;
 };
 
-class SoundDataset : public Dataset {
+class SoundDataset : public SoundsOfRate {
  public:
   SoundDataset(std::vector<SoundItem> items, std::map<std::string, std::int64_t> classes, SoundSet set,
                const SoundCut& cut, const Settings& settings)
@@ -102,6 +102,7 @@ class SoundDataset : public Dataset {
         kept_(items_.size(), settings.integer("keep_mb") << 20) {}
 
   std::int64_t size() const override { return static_cast<std::int64_t>(items_.size()); }
+  std::int64_t rate_hz() const override { return cut_.form.rate_hz; }
   std::int64_t num_classes() const override { return static_cast<std::int64_t>(classes_.size()); }
   std::vector<std::string> class_names() const override {
     std::vector<std::string> names;  // the map's order is that of the labels

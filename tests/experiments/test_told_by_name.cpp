@@ -111,3 +111,29 @@ CATCH_TEST_CASE("a model keeps the names of its classes and draws by them", "[ex
     CATCH_CHECK_THAT(expect(2, "sample " + run + " label=kick", scratch).err, Catch::Contains("data_spec.class_names"));
   }
 }
+
+CATCH_TEST_CASE("sounds of another rate than the codec's are refused before anything is trained",
+                "[experiments][rates]") {
+  const Scratch scratch("rates");
+  const std::string config = put_tones(scratch), run = " out=" + (scratch / "run").string();
+  for (const std::string codec : {"codec.rate=16000", "codec=waveform", "codec=stft", "codec=mdct", "codec=mel"}) {
+    const std::string error = expect(2, "train " + config + " " + codec + run, scratch).err;
+    CATCH_CHECK_THAT(error,
+                     Catch::Contains("codec.rate: 16000 samples a second, but the dataset gives 8000. Set both"));
+    CATCH_CHECK(!std::filesystem::exists(scratch / "run/model"));
+  }
+  CATCH_CHECK(expect(2, "roundtrip " + config + " codec.rate=16000", scratch).err.find("gives 8000") !=
+              std::string::npos);
+  // Latents are of the rate that their autoencoder's own codec is of.
+  const std::string oobleck =
+      "seed: 1\nprecision: float32\ndevice: cpu\ndataset: {type: sound_folder, path: " + (scratch / "set").string() +
+      ", rate: 8000, samples: 64}\ncodec: {type: waveform, rate: 8000}\nobjective: autoencoding\n"
+      "backbone: {type: oobleck, width: 4, multipliers: [1, 2], strides: [2, 2], latent_channels: 4}\n"
+      "train: {steps: 1, batch: 2, optimizer: {warmup: 1}}\nevaluate: {n: 2, metrics: []}\n";
+  write_file(scratch / "ae.yaml", oobleck);
+  expect(0, "train " + (scratch / "ae.yaml").string() + " out=" + (scratch / "ae").string(), scratch);
+  const std::string latent =
+      "train " + config + " 'codec={type: latent, autoencoder: " + (scratch / "ae").string() + "}'" + run;
+  CATCH_CHECK_THAT(expect(2, latent + " dataset.rate=16000", scratch).err,
+                   Catch::Contains("codec.rate: 8000 samples a second, but the dataset gives 16000"));
+}
