@@ -38,6 +38,8 @@ class Backbone {
   virtual bool takes_target() const { return false; }
   /// True when forward reads condition["guidance"] [N], the scale of guidance its answer shall have (1: none).
   virtual bool takes_guidance() const { return false; }
+  /// Names of further numbers [N] that forward reads in the condition; a NaN says that a sample is not told.
+  virtual std::vector<std::string> takes_numbers() const { return {}; }
   /// True when forward reads condition["estimate"], of x's shape: an earlier x0 estimate of the same trajectory, zeros
   /// or absent for none (Chen et al. 2023, Analog Bits).
   virtual bool takes_estimate() const { return false; }

@@ -66,4 +66,18 @@ std::int64_t label_from(const std::string& text, const DataSpec& spec) {
                            " Known: ", listed(names), ", or 0 to ", last, "."));
 }
 
+Condition told_numbers_from(const std::string& text, const Model& model, std::int64_t n) {
+  if (text.empty()) return {};
+  const std::vector<std::string> names = model.backbone->takes_numbers();
+  if (names.empty()) throw ConfigError("command line: told: this network is told no numbers (backbone.numbers).");
+  std::vector<Option> options;
+  for (const std::string& name : names)
+    options.push_back({.name = name, .fallback = 0.0, .help = "", .minimum = -1e9, .maximum = 1e9, .required = true});
+  const Settings settings =
+      Config::parse(concat("told: ", text), "command line").section("told").read(options, "the command line");
+  Condition condition;
+  for (const std::string& name : names) condition[name] = at::full({n}, settings.number(name), at::kFloat);
+  return condition;
+}
+
 }  // namespace thaw

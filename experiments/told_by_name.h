@@ -1,5 +1,5 @@
 #pragma once
-// What people say on the command line of what a network is told: a class by its name.
+// What people say on the command line of what a network is told: a class by its name, numbers by theirs.
 
 #include <string>
 #include <vector>
@@ -19,5 +19,9 @@ std::vector<std::string> class_names_from(const Settings& data_spec);
 /// label=NUMBER or label=NAME; -1 where `text` is empty. Digits are a number, whatever classes are called. Throws
 /// ConfigError for a name that no class has.
 std::int64_t label_from(const std::string& text, const DataSpec& spec);
+
+/// told="{seconds_start: 0, seconds_total: 2}": the numbers that the network takes (Backbone::takes_numbers), all of
+/// them, float32 [n] each; empty where `text` is. Throws ConfigError for others, or where some are missing.
+Condition told_numbers_from(const std::string& text, const Model& model, std::int64_t n);
 
 }  // namespace thaw

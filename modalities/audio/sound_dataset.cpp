@@ -123,13 +123,13 @@ class SoundDataset : public SoundsOfRate {
         index, size(),
         [&](std::int64_t i) {
           const SoundItem& item = items_[static_cast<std::size_t>(i)];
-          return named(item, [&] { return Example{sound_of(i, epoch), condition_of(item)}; });
+          return named(item, [&] { return example_of(i, epoch); });
         },
         [&](std::int64_t i) { return name_of(items_[static_cast<std::size_t>(i)]); });
   }
-  // Of whatever stands in for a bad sound: that is known only after reading.
+  // Of whatever stands in for a bad sound, and where an example begins: that is known only after reading.
   Condition condition(std::int64_t index) const override {
-    if (!bad_.ends_the_run()) return get(index).condition;
+    if (!bad_.ends_the_run() || cut_.tells_seconds) return get(index).condition;
     const SoundItem& item = items_[static_cast<std::size_t>(index)];
     return named(item, [&] { return condition_of(item); });
   }
@@ -163,7 +163,16 @@ class SoundDataset : public SoundsOfRate {
     return good;
   }
 
-  at::Tensor sound_of(std::int64_t i, std::uint64_t epoch) const {
+  Example example_of(std::int64_t i, std::uint64_t epoch) const {
+    CutPlace place;
+    Example example{sound_of(i, epoch, place), condition_of(items_[static_cast<std::size_t>(i)])};
+    if (!cut_.tells_seconds) return example;
+    example.condition["seconds_start"] = at::scalar_tensor(place.start_s, at::kFloat);
+    example.condition["seconds_total"] = at::scalar_tensor(place.total_s, at::kFloat);
+    return example;
+  }
+
+  at::Tensor sound_of(std::int64_t i, std::uint64_t epoch, CutPlace& place) const {
     const SoundItem& item = items_[static_cast<std::size_t>(i)];
     const CutDraws draws = draws_of(cut_, i, epoch);
     at::Tensor whole = kept_.find(i);
@@ -171,10 +180,10 @@ class SoundDataset : public SoundsOfRate {
       SoundInput input(item.path);
       rates_.note(input.rate_hz(), item.path);
       if (cut_.pitch_semitones == 0.0) whole = read_whole(item.path, input, item.part, cut_);
-      if (!whole.defined()) return read_cut(item.path, input, item.part, cut_, draws);
+      if (!whole.defined()) return read_cut(item.path, input, item.part, cut_, draws, &place);
       kept_.keep(i, whole);
     }
-    return cut_of(whole, item.path, cut_, draws).clone();
+    return cut_of(whole, item.path, cut_, draws, &place).clone();
   }
 
   Condition condition_of(const SoundItem& item) const {

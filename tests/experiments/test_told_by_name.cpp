@@ -137,3 +137,19 @@ CATCH_TEST_CASE("sounds of another rate than the codec's are refused before anyt
   CATCH_CHECK_THAT(expect(2, latent + " dataset.rate=16000", scratch).err,
                    Catch::Contains("codec.rate: 8000 samples a second, but the dataset gives 16000"));
 }
+
+CATCH_TEST_CASE("numbers are told by their names, all of them", "[experiments][labels]") {
+  const Scratch scratch("numbers");
+  const std::string run = (scratch / "run").string(), out = " out=" + (scratch / "drawn.npz").string();
+  const std::string config = put_tones(scratch, ", numbers: [seconds_start, seconds_total]", ", told_seconds: true");
+  expect(0, "train " + config + " out=" + run, scratch);
+  expect(0, "sample " + run + " n=1 'told={seconds_start: 0, seconds_total: 2}'" + out, scratch);
+  expect(0, "sample " + run + " n=3" + out, scratch);  // those of held-out sounds
+  const auto refused = [&](const std::string& told) { return expect(2, "sample " + run + " " + told, scratch).err; };
+  CATCH_CHECK_THAT(refused("'told={seconds_start: 0}'"), Catch::Contains("seconds_total"));
+  CATCH_CHECK_THAT(refused("'told={seconds_start: 0, seconds_total: 2, minutes: 1}'"), Catch::Contains("minutes"));
+  CATCH_CHECK_THAT(refused("'told={seconds_start: 0, seconds_total: .nan}'"), Catch::Contains("seconds_total"));
+  // Data that tells none.
+  CATCH_CHECK_THAT(expect(2, "train " + config + " dataset.told_seconds=false out=" + run + "2", scratch).err,
+                   Catch::Contains("was told no seconds_start"));
+}
