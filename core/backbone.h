@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -16,9 +17,10 @@ namespace thaw {
 
 /// The shape of one encoded sample and what it may be conditioned on.
 struct DataSpec {
-  std::vector<std::int64_t> shape{};  // without the batch: [C, H, W] of a picture
-  std::int64_t num_classes = 0;       // 0: no labels
-  std::int64_t caption_bytes = 0;     // of a caption at most; 0: no captions
+  std::vector<std::int64_t> shape{};       // without the batch: [C, H, W] of a picture
+  std::int64_t num_classes = 0;            // 0: no labels
+  std::int64_t caption_bytes = 0;          // of a caption at most; 0: no captions
+  std::vector<std::string> class_names{};  // num_classes of them, or none: classes are numbers alone
 };
 
 class Backbone {
@@ -36,6 +38,8 @@ class Backbone {
   virtual bool takes_target() const { return false; }
   /// True when forward reads condition["guidance"] [N], the scale of guidance its answer shall have (1: none).
   virtual bool takes_guidance() const { return false; }
+  /// Names of further numbers [N] that forward reads in the condition; a NaN says that a sample is not told.
+  virtual std::vector<std::string> takes_numbers() const { return {}; }
   /// True when forward reads condition["estimate"], of x's shape: an earlier x0 estimate of the same trajectory, zeros
   /// or absent for none (Chen et al. 2023, Analog Bits).
   virtual bool takes_estimate() const { return false; }

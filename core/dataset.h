@@ -63,6 +63,8 @@ class Codec {
   virtual at::Tensor decode(const at::Tensor& x_N) const = 0;
   /// Shape of an encoded sample, of raw samples of this shape. Throws DataError for shapes it cannot take.
   virtual std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const = 0;
+  /// Throws ConfigError for data whose examples are not what this codec's options say of them.
+  virtual void expect_data(const Dataset&) const {}
   /// Width of the bin an encoded value stands for, its value in the middle; 0: data are continuous.
   virtual double bin() const { return 0.0; }
   /// What it is read from, beside its options.
@@ -99,8 +101,18 @@ struct OpenedAutoencoder {
   c10::Device device{c10::kCPU};
   Precision precision = Precision::kFloat32;
 };
+/// A model that draws samples of what it is told of them (core/told_of_sample.h): a way back that a codec may take.
+struct OpenedTold {
+  std::vector<std::int64_t> raw_shape;                         // of its data
+  std::function<at::Tensor(const at::Tensor& raw_N)> told_of;  // [N, ...]
+  /// Raw samples [N, ...] of told [N, ...], `positions` long in the first dimension behind the channels. A sample is a
+  /// function of what is told of it alone, whatever is drawn beside it.
+  std::function<at::Tensor(const at::Tensor& told_N, std::int64_t positions)> draw;
+  std::vector<std::filesystem::path> files;
+};
 struct CodecParts {
   std::function<OpenedAutoencoder(const std::string& path)> open_autoencoder{};
+  std::function<OpenedTold(const std::string& path)> open_told{};  // throws DataError for a model told nothing
 };
 using CodecRegistry = Registry<CodecPtr, const CodecParts&>;
 

@@ -50,6 +50,7 @@ class LatentCodec : public Codec {
     return shape;
   }
   std::int64_t globals() const { return spec_.globals; }
+  void expect_data(const Dataset& dataset) const override { opened_.codec->expect_data(dataset); }
   std::vector<std::filesystem::path> files() const override { return opened_.files; }
   bool is_costly() const override { return true; }
   std::string sheet_png(const at::Tensor& raw_N, std::int64_t columns) const override {

@@ -1,6 +1,7 @@
 #include "core/model.h"
 
 #include <cmath>
+#include <limits>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -116,6 +117,9 @@ Condition Model::unconditional(const Condition& condition) const {
     label->second = at::full_like(label->second, spec.num_classes);
   if (const auto caption = result.find("caption"); caption != result.end())
     caption->second = at::zeros_like(caption->second);
+  for (const std::string& name : backbone->takes_numbers())
+    if (const auto number = result.find(name); number != result.end())
+      number->second = at::full_like(number->second, std::numeric_limits<double>::quiet_NaN());
   for (const char* given : {"given", "given_mask"})
     if (const auto part = result.find(given); part != result.end()) part->second = at::zeros_like(part->second);
   return result;

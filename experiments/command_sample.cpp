@@ -21,6 +21,7 @@
 #include "experiments/pipeline.h"
 #include "experiments/rollout.h"
 #include "experiments/sampling.h"
+#include "experiments/told_by_name.h"
 
 namespace thaw {
 
@@ -248,7 +249,8 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   const Cascade cascade = take_cascade(line);
   const fs::path given = take_setting(line, "given");
   const Rollout lengths = take_rollout(line);
-  const std::int64_t asked = take_integer(line, "n", 0, 1), label = take_integer(line, "label", -1, 0);
+  const std::int64_t asked = take_integer(line, "n", 0, 1);
+  const std::string label = take_setting(line, "label"), told = take_setting(line, "told");
   const std::string prompt = take_setting(line, "prompt");
   if (const std::string negative = take_setting(line, "negative"); !negative.empty())
     line.settings.push_back("guidance.negative_prompt=" + nlohmann::json(negative).dump());  // quoted as YAML takes it
@@ -261,7 +263,8 @@ int command_sample(CommandLine line, const Catalog& catalog) {
     throw ConfigError(concat("command line: n: ", asked, ", but ", noise_path.string(), " holds noise for ",
                              noise.size(0), " samples."));
   const std::int64_t n = noise.defined() ? noise.size(0) : asked > 0 ? asked : 16;
-  SampleRequest request = make_request(experiment, n, label, 0, prompt, given.empty());
+  SampleRequest request = make_request(experiment, n, label_from(label, loaded.model.spec), 0, prompt, given.empty(),
+                                       told_numbers_from(told, loaded.model, n));
   request.progress = "sample";
   request.noise = noise;
   if (!between.empty()) {
@@ -298,10 +301,11 @@ int command_invert(CommandLine line, const Catalog& catalog) {
   const fs::path init = take_setting(line, "init"), out = take_setting(line, "out", "noise.safetensors");
   if (init.empty()) throw ConfigError("command line: thaw invert needs init=FILE (.npz or .safetensors).");
   if (out.extension() != ".safetensors") throw ConfigError("command line: out: the noise is written as .safetensors.");
-  const std::int64_t label = take_integer(line, "label", -1, 0);
+  const std::string label = take_setting(line, "label"), told = take_setting(line, "told");
   const LoadedModel loaded = open_model(path, catalog, line.settings);
   const at::Tensor known = read_known(init, *loaded.experiment, loaded.model.spec.shape);
-  SampleRequest request = make_request(*loaded.experiment, known.size(0), label);
+  SampleRequest request = make_request(*loaded.experiment, known.size(0), label_from(label, loaded.model.spec), 0, "",
+                                       true, told_numbers_from(told, loaded.model, known.size(0)));
   const Plan plan = request.solver(request.grid);
   if (plan.end.lambda() >= plan.start.lambda())
     throw ConfigError(concat("command line: sampler: \"",

@@ -12,6 +12,7 @@
 #include "experiments/model_folder.h"
 #include "experiments/published_schedule.h"
 #include "experiments/sampling.h"
+#include "experiments/told_by_name.h"
 #include "experiments/weight_precision.h"
 
 namespace thaw {
@@ -65,9 +66,11 @@ void Experiment::read_components() {
         config_.section("data_spec")
             .read(std::vector<Option>{{"shape", std::vector<double>{}, "of an encoded sample", 1, 1e6, {}, true},
                                       {"num_classes", std::int64_t{0}, "of its labels", 0, 1e9},
-                                      {"caption_bytes", std::int64_t{0}, "of its captions at most", 0, 1e6}},
+                                      {"caption_bytes", std::int64_t{0}, "of its captions at most", 0, 1e6},
+                                      {"class_names", std::vector<std::string>{}, "of its labels, one each, or none"}},
                   "section data_spec");
-    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes"), spec.integer("caption_bytes")};
+    spec_ = DataSpec{spec.integers("shape"), spec.integer("num_classes"), spec.integer("caption_bytes"),
+                     class_names_from(spec)};
   }
   const Config dataset = config_.section("dataset");
   catalog_->datasets.read(dataset, catalog_->datasets.find(dataset, "mnist"));
@@ -203,11 +206,15 @@ std::vector<std::string> Experiment::expand_samplers(const Settings& compare) co
   return names;
 }
 
+// The first place where data and codec meet.
+DatasetPtr Experiment::checked(DatasetPtr dataset) const {
+  report_problems(*dataset, 0);
+  codec_->expect_data(*dataset);
+  return dataset;
+}
+
 DatasetPtr Experiment::dataset() const {
-  if (!dataset_) {
-    dataset_ = catalog_->datasets.create(config_.section("dataset"), "mnist");
-    report_problems(*dataset_, 0);
-  }
+  if (!dataset_) dataset_ = checked(catalog_->datasets.create(config_.section("dataset"), "mnist"));
   return dataset_;
 }
 
@@ -222,8 +229,7 @@ DatasetPtr Experiment::held_out() const {
   Settings settings = catalog_->datasets.read(section, entry);
   settings.set("split", std::string("test"), settings.where("split"), false);
   if (has("range")) settings.set("range", std::vector<double>{}, settings.where("range"), false);
-  held_out_ = entry.make(settings);
-  report_problems(*held_out_, 0);
+  held_out_ = checked(entry.make(settings));
   if (held_out_->size() == 0) held_out_ = nullptr;  // a split that nothing falls into
   return held_out_;
 }
@@ -241,7 +247,8 @@ DataSpec Experiment::data_spec() const {
     const Example first = data->get(0);
     const auto caption = first.condition.find("caption");
     spec_ = DataSpec{codec_->encoded_shape(first.data.sizes().vec()), data->num_classes(),
-                     caption == first.condition.end() ? 0 : caption->second.numel()};
+                     caption == first.condition.end() ? 0 : caption->second.numel(),
+                     fit_class_names(data->class_names(), data->num_classes())};
   }
   return *spec_;
 }

@@ -91,6 +91,7 @@ class Experiment {
   ModelOpener model_opener() const;
   SecondModelOpener guide_opener() const;
   CodecParts codec_parts() const;
+  DatasetPtr checked(DatasetPtr dataset) const;
   DatasetPtr encoded_training_data() const;
   void read_top();
   void read_components();

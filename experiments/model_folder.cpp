@@ -109,6 +109,8 @@ void save_model(const fs::path& folder, const Experiment& experiment, const Mode
     const std::vector<std::int64_t> own = experiment.data_spec().shape;  // the model's may be another: sampling.length
     std::vector<double> shape(own.begin(), own.end());
     yaml += concat("data_spec:\n  shape: ", format_value(shape), "\n  num_classes: ", model.spec.num_classes, "\n");
+    if (const auto& names = model.spec.class_names; !names.empty())
+      yaml += concat("  class_names: ", format_value(names), "\n");
     if (model.spec.caption_bytes > 0) yaml += concat("  caption_bytes: ", model.spec.caption_bytes, "\n");
   }
   write_file(folder / "thaw.yaml", yaml);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include <ATen/ATen.h>
@@ -290,28 +291,59 @@ void take_length(const Experiment& experiment, Model& model) {
     const at::ScalarType type = weights.empty() ? at::kFloat : weights.front().second.scalar_type();
     const at::Tensor x = at::zeros(shape, at::TensorOptions(model.device).dtype(type));
     const at::Tensor noise = at::zeros({1}, at::TensorOptions(model.device));
-    if (model.backbone->forward(x, noise, {}).sizes().slice(2) != x.sizes().slice(2)) refuse(".");
+    Condition none;
+    for (const std::string& name : model.backbone->takes_numbers())
+      none[name] = at::full_like(noise, std::numeric_limits<double>::quiet_NaN());
+    if (model.backbone->forward(x, noise, none).sizes().slice(2) != x.sizes().slice(2)) refuse(".");
   } catch (const c10::Error& error) {
     refuse(concat(" (", error.what_without_backtrace(), ")."));
   }
 }
 
-std::int64_t coarse_factor(const Experiment& experiment) {
+namespace {
+
+// The backbone's settings where it has an option of this name.
+std::optional<Settings> backbone_with(const Experiment& experiment, const char* name) {
   const Config section = experiment.config().section("backbone");
   const BackboneRegistry& backbones = experiment.catalog().backbones;
   const auto& entry = backbones.find(section, "unet");
-  const bool is_told =
-      std::ranges::any_of(entry.info.options, [](const Option& option) { return option.name == "coarse"; });
-  return is_told ? backbones.read(section, entry).integer("coarse") : 0;
+  if (std::ranges::none_of(entry.info.options, [&](const Option& option) { return option.name == name; })) return {};
+  return backbones.read(section, entry);
+}
+
+void tell_numbers(const Experiment& experiment, const Condition& told, SampleRequest& request) {
+  const std::vector<std::string> names = told_numbers(experiment);
+  if (names.empty()) return;
+  if (!told.empty()) {
+    for (const auto& [name, number_N] : told) request.condition[name] = number_N;
+    return;
+  }
+  const DatasetPtr held_out = experiment.held_out();
+  const Dataset& data = held_out ? *held_out : *experiment.dataset();
+  const Batch examples = first_examples(data, static_cast<std::int64_t>(request.samples.size()));
+  for (const std::string& name : names) {
+    const auto found = examples.condition.find(name);
+    if (found == examples.condition.end())
+      throw ConfigError(concat("dataset: its examples have no ", name, ", which backbone.numbers names."));
+    request.condition[name] = found->second;
+  }
+}
+
+}  // namespace
+
+std::int64_t coarse_factor(const Experiment& experiment) {
+  const std::optional<Settings> settings = backbone_with(experiment, "coarse");
+  return settings ? settings->integer("coarse") : 0;
 }
 
 bool is_told_of_sample(const Experiment& experiment) {
-  const Config section = experiment.config().section("backbone");
-  const BackboneRegistry& backbones = experiment.catalog().backbones;
-  const auto& entry = backbones.find(section, "unet");
-  const bool is_option =
-      std::ranges::any_of(entry.info.options, [](const Option& option) { return option.name == "told_of_sample"; });
-  return is_option && backbones.read(section, entry).text("told_of_sample") != "nothing";
+  const std::optional<Settings> settings = backbone_with(experiment, "told_of_sample");
+  return settings && settings->text("told_of_sample") != "nothing";
+}
+
+std::vector<std::string> told_numbers(const Experiment& experiment) {
+  const std::optional<Settings> settings = backbone_with(experiment, "numbers");
+  return settings ? settings->texts("numbers") : std::vector<std::string>{};
 }
 
 bool samples_are_paired(const Experiment& experiment) {
@@ -343,7 +375,7 @@ SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::u
 }
 
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label, std::uint64_t first_sample,
-                           const std::string& prompt, bool gives_examples) {
+                           const std::string& prompt, bool gives_examples, const Condition& told) {
   SampleRequest request = plain_request(experiment, n, first_sample);
   const std::int64_t classes = experiment.data_spec().num_classes;
   if (label >= classes && label >= 0)
@@ -357,6 +389,7 @@ SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::in
                                       : std::vector<std::string>(static_cast<std::size_t>(n), prompt);
   if (coarse_factor(experiment) > 0 && prompt.empty())
     request.coarse = coarse_of(held_out_examples(experiment, n), coarse_factor(experiment));
+  tell_numbers(experiment, told, request);
   if (is_told_of_sample(experiment)) request.told_of = held_out_examples(experiment, n);
   if (experiment.task() && gives_examples) give_examples(experiment, request, classes > 0 && label < 0);
   return request;

@@ -66,6 +66,9 @@ void take_length(const Experiment& experiment, Model& model);
 /// Of the experiment's backbone that is told samples at 1 / this of their resolution; 0: is told none.
 std::int64_t coarse_factor(const Experiment& experiment);
 
+/// Names of the further numbers that the experiment's backbone is told.
+std::vector<std::string> told_numbers(const Experiment& experiment);
+
 /// True where the experiment's backbone is told something of the sample it draws.
 bool is_told_of_sample(const Experiment& experiment);
 
@@ -82,8 +85,10 @@ SampleRequest plain_request(const Experiment& experiment, std::int64_t n, std::u
 /// A plain request with what is asked for: labels go round the classes unless `label` >= 0,
 /// captions, and what the second network of a cascade is told, are those of the held-out examples unless there is a
 /// prompt. With a task and `gives_examples`, the given part is that of the held-out examples (of the training ones
-/// where none are held out), and so are labels.
+/// where none are held out), and so are labels. Further numbers of the network (Backbone::takes_numbers) are those of
+/// `told`, [N] each, and the held-out examples' where that has none of them. Throws ConfigError where they have none.
 SampleRequest make_request(const Experiment& experiment, std::int64_t n, std::int64_t label = -1,
-                           std::uint64_t first_sample = 0, const std::string& prompt = "", bool gives_examples = true);
+                           std::uint64_t first_sample = 0, const std::string& prompt = "", bool gives_examples = true,
+                           const Condition& told = {});
 
 }  // namespace thaw

@@ -1,5 +1,7 @@
 #include "text/told_backbone.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
@@ -35,6 +37,8 @@ std::vector<Option> with_told_options(std::vector<Option> options) {
   const std::vector<Option> all{
       {"takes_target", false, "is told where a flow map goes: for the flow_map and halving objectives"},
       {"takes_guidance", false, "is told a scale of guidance: for distilled guidance"},
+      {"numbers", std::vector<std::string>{},
+       "names of further numbers of an example's condition that it is told; none: no others"},
       {"self_conditioning", false, "sees its last x0 estimate as further channels"},
       {"coarse", std::int64_t{0},
        "is told the sample at 1 / this of its sides, as further channels: the second network of a cascade; 0: nothing",
@@ -58,6 +62,42 @@ void expect_captions(const Settings& settings, const DataSpec& spec) {
   if (reads && spec.caption_bytes == 0) settings.fail("words", "the data has no captions to read.");
   if (!reads && spec.caption_bytes > 0)
     settings.fail("words", "the data has captions; name their words (objective.condition_dropout: 1 ignores them).");
+}
+
+std::vector<std::string> numbers_from(const Settings& settings) {
+  static const std::vector<std::string> kOthers{"label",        "caption",  "text",   "text_mask", "pooled",
+                                                "target",       "guidance", "coarse", "given",     "given_mask",
+                                                "coarse_noise", "estimate", "mel"};
+  constexpr std::size_t kMostNumbers = 64;
+  std::vector<std::string> names = settings.texts("numbers");
+  if (names.size() > kMostNumbers)
+    settings.fail("numbers", concat(names.size(), " names; at most ", kMostNumbers, " are allowed."));
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    const std::string& name = names[k];
+    if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_") != std::string::npos)
+      settings.fail("numbers", concat("expected names of small letters, digits and _, got \"", name, "\"."));
+    if (std::find(kOthers.begin(), kOthers.end(), name) != kOthers.end())
+      settings.fail("numbers", concat("\"", name, "\" is another thing that networks are told."));
+    if (std::find(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(k), name) !=
+        names.begin() + static_cast<std::ptrdiff_t>(k))
+      settings.fail("numbers", concat("\"", name, "\" stands twice."));
+  }
+  return names;
+}
+
+at::Tensor numbers_of(const Condition& condition, const std::vector<std::string>& names) {
+  std::vector<at::Tensor> numbers;
+  for (const std::string& name : names) {
+    const auto found = condition.find(name);
+    if (found == condition.end())
+      throw ConfigError(
+          concat("backbone.numbers: this network is told ", join(names, ", "), " and was told no ", name,
+                 ". The dataset's examples must have it (sounds: dataset.told_seconds); thaw sample takes "
+                 "told=\"{",
+                 name, ": 1, ...}\"."));
+    numbers.push_back(found->second);
+  }
+  return at::stack(numbers, 1);
 }
 
 void expect_coarse(const Settings& settings, const DataSpec& spec, std::size_t first) {

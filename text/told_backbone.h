@@ -21,6 +21,11 @@ void expect_captions(const Settings& settings, const DataSpec& spec);
 /// ConfigError at `coarse` where it does not divide the sides (dimensions `first` and on of the shape).
 void expect_coarse(const Settings& settings, const DataSpec& spec, std::size_t first);
 
+/// The option "numbers". Throws ConfigError for names that are no words, stand twice or are of other conditions.
+std::vector<std::string> numbers_from(const Settings& settings);
+/// Those of a condition, [N, K]. Throws ConfigError where one is absent.
+at::Tensor numbers_of(const Condition& condition, const std::vector<std::string>& names);
+
 /// What reads captions, trained along with the network that is told.
 struct CaptionReader {
   WordTokenizer tokenizer;
@@ -49,8 +54,8 @@ struct Sees {
 /// and a channel that is 1 where it is, where one is taken.
 at::Tensor seen_of(const at::Tensor& x, const Condition& condition, const Sees& sees);
 
-/// Any network whose call takes (x, Told). Options have in_channels, out_channels, takes_target, takes_guidance and
-/// text_features; their channels are those of the data and become the network's here.
+/// Any network whose call takes (x, Told). Options have in_channels, out_channels, takes_target, takes_guidance,
+/// numbers and text_features; their channels are those of the data and become the network's here.
 template <class Network, class Options>
 class ToldBackbone : public Backbone {
  public:
@@ -63,6 +68,7 @@ class ToldBackbone : public Backbone {
         network_(Scope(parameters_), options_) {}
   at::Tensor forward(const at::Tensor& x, const at::Tensor& noise, const Condition& condition) const override {
     nn::Told told = told_of(noise, condition);
+    if (!options_.numbers.empty()) told.numbers = numbers_of(condition, options_.numbers).to(noise.scalar_type());
     if (captions_) {
       const auto caption = condition.find("caption");
       captions_->tell(told, caption == condition.end() ? at::Tensor() : caption->second, x);
@@ -71,6 +77,7 @@ class ToldBackbone : public Backbone {
   }
   bool takes_target() const override { return options_.takes_target; }
   bool takes_guidance() const override { return options_.takes_guidance; }
+  std::vector<std::string> takes_numbers() const override { return options_.numbers; }
   bool takes_estimate() const override { return sees_.estimate; }
   bool takes_given() const override { return sees_.given; }
   bool takes_parts() const override {
@@ -86,6 +93,7 @@ class ToldBackbone : public Backbone {
   Options completed(Options options, const Settings& settings) const {
     options.takes_target = settings.flag("takes_target");
     options.takes_guidance = settings.flag("takes_guidance");
+    options.numbers = numbers_from(settings);
     if (captions_) options.text_features = settings.integer("text_features");
     options.in_channels += sees_.more_channels(options.in_channels);
     if (learns_variance_) options.out_channels *= 2;

@@ -18,10 +18,13 @@ struct DiffWaveOptions {
   std::int64_t embedding = 512;  // width of what is told
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
-  std::int64_t text_features = 0;  // width of the pooled text that is told; 0: none
-  std::int64_t local = 0;          // channels of what is told of each place; 0: nothing
+  std::vector<std::string> numbers{};  // of further ones that are told
+  std::int64_t text_features = 0;      // width of the pooled text that is told; 0: none
+  std::int64_t local = 0;              // channels of what is told of each place; 0: nothing
 
-  ToldEmbeddingOptions told() const { return {embedding, num_classes, text_features, takes_target, takes_guidance}; }
+  ToldEmbeddingOptions told() const {
+    return {embedding, num_classes, text_features, takes_target, takes_guidance, numbers};
+  }
 };
 
 /// The input and what is told, through a dilated convolution and a gate; one half of the answer is residual, the other

@@ -62,6 +62,7 @@ DiT::DiT(const Scope& scope, const DiTOptions& options)
   if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, options_.features, 0.02);
   if (options_.takes_target) target_ = NumberEmbedding(scope / "target", 256, options_.features);
   if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", 256, options_.features);
+  numbers_ = NumberEmbeddings(scope / "numbers", options_.numbers, 256, options_.features);
   if (options_.text_features > 0) text_ = Linear(scope / "text", options_.text_features, options_.features);
   position_LD_ = scope.add_buffer("position", position_table_2d(options_.height / options_.patch,
                                                                 options_.width / options_.patch, options_.features));
@@ -77,6 +78,7 @@ at::Tensor DiT::operator()(const at::Tensor& x_NCHW, const Told& told) const {
   if (options_.takes_target) embedding_ND = embedding_ND + target_(told.noise - told.target);
   if (options_.takes_guidance) embedding_ND = embedding_ND + guidance_(100 * (told.guidance - 1));
   if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + text_(told.pooled);
+  if (!numbers_.is_empty()) embedding_ND = embedding_ND + numbers_(told.numbers);
   at::Tensor h = patch_(patchify(x_NCHW, options_.patch)) + position_LD_;
   for (const DiTBlock& block : blocks_) h = block(h, embedding_ND, told);
   const auto m = modulate_(at::silu(embedding_ND)).unsqueeze(1).chunk(2, 2);

@@ -18,7 +18,8 @@ struct DiTOptions {
   double mlp_ratio = 4.0;
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
-  std::int64_t text_features = 0;  // width of a text that every block attends to; 0: none
+  std::vector<std::string> numbers{};  // of further ones that are told
+  std::int64_t text_features = 0;      // width of a text that every block attends to; 0: none
 };
 
 /// LayerNorm without weights, scaled and shifted by the embedding; both residuals gated, gates zero at the start.
@@ -46,6 +47,7 @@ class DiT {
   Linear patch_, embed1_, embed2_, modulate_, out_, text_;
   Embedding label_;
   NumberEmbedding target_, guidance_;
+  NumberEmbeddings numbers_;
   at::Tensor position_LD_;
   std::vector<DiTBlock> blocks_;
   LayerNorm norm_;

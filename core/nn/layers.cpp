@@ -105,6 +105,23 @@ at::Tensor NumberEmbedding::operator()(const at::Tensor& number_N) const {
   return embed2(at::silu(embed1(sinusoidal_embedding(number_N, {features}))));
 }
 
+NumberEmbeddings::NumberEmbeddings(const Scope& scope, const std::vector<std::string>& names, std::int64_t features,
+                                   std::int64_t embedding) {
+  for (const std::string& name : names) embeddings.emplace_back(scope / name, features, embedding);
+}
+
+at::Tensor NumberEmbeddings::operator()(const at::Tensor& numbers_NK) const {
+  at::Tensor sum;
+  for (std::size_t k = 0; k < embeddings.size(); ++k) {
+    const at::Tensor number_N = numbers_NK.select(1, static_cast<std::int64_t>(k)), is_told_N = number_N.isfinite();
+    // Not told is replaced before it is embedded as well: the gradient of a NaN would be one.
+    const at::Tensor own = embeddings[k](100 * at::where(is_told_N, number_N, at::zeros_like(number_N)));
+    const at::Tensor part = own * is_told_N.unsqueeze(1).to(own.scalar_type());
+    sum = sum.defined() ? sum + part : part;
+  }
+  return sum;
+}
+
 at::Tensor split_heads(const at::Tensor& x_NLD, std::int64_t heads) {
   return x_NLD.reshape({x_NLD.size(0), x_NLD.size(1), heads, x_NLD.size(2) / heads}).transpose(1, 2);
 }

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -87,6 +89,16 @@ struct NumberEmbedding {
   at::Tensor operator()(const at::Tensor& number_N) const;  // [N, embedding]
 };
 
+/// Numbers of any meaning, each by name with an embedding of its own, told to a hundredth. A NaN adds nothing.
+struct NumberEmbeddings {
+  std::vector<NumberEmbedding> embeddings{};
+  NumberEmbeddings() = default;
+  NumberEmbeddings(const Scope& scope, const std::vector<std::string>& names, std::int64_t features,
+                   std::int64_t embedding);
+  bool is_empty() const { return embeddings.empty(); }
+  at::Tensor operator()(const at::Tensor& numbers_NK) const;  // [N, embedding]
+};
+
 /// What a network is told beside its input, [N] each; noise and target [N, K] where parts of a sample have their own.
 struct Told {
   at::Tensor noise;        // in [0, 1000]
@@ -96,6 +108,7 @@ struct Told {
   at::Tensor text{};       // [N, L, D] of a text encoder
   at::Tensor text_mask{};  // [N, L], 1 where a token stands, or [N, M, L] for each of M states; undefined: everywhere
   at::Tensor pooled{};     // [N, D]
+  at::Tensor numbers{};    // [N, K] further ones, NaN where a sample is not told
 };
 
 /// [N, L, heads D] -> [N, heads, L, D], and back.

@@ -137,6 +137,7 @@ Told told_in_rows(const Told& told, const at::Tensor& owners_RL) {
   };
   Told rows{of_each(told.noise), of_each(told.label), of_each(told.target), of_each(told.guidance)};
   rows.pooled = of_each(told.pooled);
+  rows.numbers = of_each(told.numbers);
   if (!told.text.defined()) return rows;
   const std::int64_t samples = told.text.size(0), tokens = told.text.size(1), r = owner_RL.size(0);
   rows.text = told.text.flatten(0, 1).unsqueeze(0).expand({r, -1, -1});

@@ -23,6 +23,7 @@ struct SpaceTimeOptions {
   double mlp_ratio = 4.0;
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};  // of further ones that are told
   std::int64_t text_features = 0;      // width of a text that is attended to; 0: none
   std::int64_t window = 0;             // RotaryTransformer: patches a side that attend to each other; 0: all to all
   std::int64_t window_every = 1;       // of blocks, from the first on, attend within windows; the others to all
@@ -30,7 +31,9 @@ struct SpaceTimeOptions {
 
   std::int64_t inner() const { return static_cast<std::int64_t>(static_cast<double>(features) * mlp_ratio); }
   std::int64_t patch_numbers(std::int64_t channels) const { return channels * patch.size(); }
-  ToldEmbeddingOptions told() const { return {features, num_classes, text_features, takes_target, takes_guidance}; }
+  ToldEmbeddingOptions told() const {
+    return {features, num_classes, text_features, takes_target, takes_guidance, numbers};
+  }
 };
 
 /// What the patches of a grid are told: [N, 1 or T, 1 or S, D]. Throws DataError where told.noise is neither [N] nor

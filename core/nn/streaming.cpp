@@ -49,6 +49,7 @@ class Streamed : public Backbone {
   bool learns_variance() const override { return network_->learns_variance(); }
   bool takes_target() const override { return network_->takes_target(); }
   bool takes_guidance() const override { return network_->takes_guidance(); }
+  std::vector<std::string> takes_numbers() const override { return network_->takes_numbers(); }
   bool takes_estimate() const override { return network_->takes_estimate(); }
   std::int64_t coarse_factor() const override { return network_->coarse_factor(); }
   std::int64_t attention_layers() const override { return network_->attention_layers(); }

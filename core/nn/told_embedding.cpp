@@ -34,6 +34,7 @@ ToldEmbedding::ToldEmbedding(const Scope& scope, const ToldEmbeddingOptions& opt
   if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, d, 0.02);
   if (options_.takes_target) target_ = NumberEmbedding(scope / "target", kNumberFeatures, d);
   if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", kNumberFeatures, d);
+  numbers_ = NumberEmbeddings(scope / "numbers", options_.numbers, kNumberFeatures, d);
   if (options_.text_features > 0) text_ = Linear(scope / "text", options_.text_features, d);
 }
 
@@ -48,6 +49,11 @@ at::Tensor ToldEmbedding::operator()(const Told& told) const {
   if (options_.takes_target) sum = sum + of_each(target_, told.noise - aligned(told.target, dimensions));
   if (options_.takes_guidance) sum = sum + of_each(guidance_, 100 * (aligned(told.guidance, dimensions) - 1));
   if (text_.weight.defined() && told.pooled.defined()) sum = sum + text_(aligned(told.pooled, dimensions + 1, 1));
+  if (!numbers_.is_empty()) {
+    std::vector<std::int64_t> shape = told.numbers.sizes().vec();
+    shape.back() = options_.features;
+    sum = sum + aligned(numbers_(told.numbers.flatten(0, -2)).reshape(shape), dimensions + 1, 1);
+  }
   return at::silu(sum);
 }
 

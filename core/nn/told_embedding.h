@@ -8,9 +8,11 @@ namespace thaw::nn {
 struct ToldEmbeddingOptions {
   std::int64_t features = 0, num_classes = 0, text_features = 0;
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};
 };
 
-/// The sum of the embeddings of noise level, label, target, scale of guidance and pooled text, through SiLU.
+/// The sum of the embeddings of noise level, label, target, scale of guidance, pooled text and further numbers, through
+/// SiLU.
 class ToldEmbedding {
  public:
   ToldEmbedding() = default;
@@ -24,6 +26,7 @@ class ToldEmbedding {
   Linear embed1_, embed2_, text_;
   Embedding label_;
   NumberEmbedding target_, guidance_;
+  NumberEmbeddings numbers_;
 };
 
 }  // namespace thaw::nn

@@ -22,10 +22,13 @@ struct UNet1dOptions {
   double dropout = 0.0;
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
-  std::int64_t text_features = 0;  // width of a text that blocks with attention attend to; 0: none
+  std::vector<std::string> numbers{};  // of further ones that are told
+  std::int64_t text_features = 0;      // width of a text that blocks with attention attend to; 0: none
 
   std::int64_t embedding() const { return 4 * width; }
-  ToldEmbeddingOptions told() const { return {embedding(), num_classes, text_features, takes_target, takes_guidance}; }
+  ToldEmbeddingOptions told() const {
+    return {embedding(), num_classes, text_features, takes_target, takes_guidance, numbers};
+  }
 };
 
 /// GroupNorm, SiLU, convolution, twice; what is told scales and shifts the second norm; zero at the start.

@@ -92,6 +92,7 @@ UNet2d::UNet2d(const Scope& scope, const UNet2dOptions& options)
   if (options_.num_classes > 0) label_ = Embedding(scope / "label", options_.num_classes + 1, embedding_, 1.0);
   if (options_.takes_target) target_ = NumberEmbedding(scope / "target", options_.width, embedding_);
   if (options_.takes_guidance) guidance_ = NumberEmbedding(scope / "guidance", options_.width, embedding_);
+  numbers_ = NumberEmbeddings(scope / "numbers", options_.numbers, options_.width, embedding_);
   if (options_.text_features > 0) text_ = Linear(scope / "text", options_.text_features, embedding_);
   channels_ = options_.width * options_.multipliers.front();
   size_ = options_.size;
@@ -187,6 +188,7 @@ at::Tensor UNet2d::embedding(const Told& told) const {
   if (options_.takes_target) embedding_ND = embedding_ND + target_(noise - told.target.flatten());
   if (options_.takes_guidance) embedding_ND = embedding_ND + of_frames(guidance_(100 * (told.guidance - 1)));
   if (text_.weight.defined() && told.pooled.defined()) embedding_ND = embedding_ND + of_frames(text_(told.pooled));
+  if (!numbers_.is_empty()) embedding_ND = embedding_ND + of_frames(numbers_(told.numbers));
   return at::silu(embedding_ND);
 }
 

@@ -24,6 +24,7 @@ struct UNet2dOptions {
   double dropout = 0.0;
   std::int64_t num_classes = 0;  // the table has one more row, the null label
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};    // of further ones that are told
   std::int64_t text_features = 0;        // width of a text that blocks with attention attend to; 0: none
   bool is_temporal = false;              // takes clips
   std::vector<std::int64_t> temporal{};  // their resolutions with attention along time; none: all
@@ -89,6 +90,7 @@ class UNet2d {
   Linear embed1_, embed2_, text_;
   Embedding label_;
   NumberEmbedding target_, guidance_;
+  NumberEmbeddings numbers_;
   Conv2d in_, out_;
   GroupNorm out_norm_;
   std::vector<Stage> down_, middle_, up_;

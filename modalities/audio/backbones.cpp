@@ -27,7 +27,8 @@ std::unique_ptr<Backbone> make_vocoder(nn::DiffWaveOptions options, const Settin
   for (const char* other : {"self_conditioning", "given", "learns_variance"})
     if (settings.flag(other)) settings.fail(other, "does not go with told_of_sample: mel.");
   if (settings.integer("coarse") > 0) settings.fail("coarse", "does not go with told_of_sample: mel.");
-  if (!settings.texts("words").empty()) settings.fail("words", "does not go with told_of_sample: mel.");
+  for (const char* other : {"words", "numbers"})
+    if (!settings.texts(other).empty()) settings.fail(other, "does not go with told_of_sample: mel.");
   MelOptions mel = mel_preset(settings.text("mel_preset"));
   if (const std::int64_t hop = settings.integer("mel_hop"); hop > 0) mel.stft.hop = hop;
   if (mel.stft.hop > mel.stft.n_fft / 2)

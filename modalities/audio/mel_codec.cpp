@@ -1,12 +1,14 @@
 // Sounds as mel spectrograms: small, and close to what is heard. What is lost is the phase, which is guessed again.
 
+#include <algorithm>
 #include <cmath>
-#include <map>
+#include <optional>
 
 #include <ATen/ATen.h>
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/math/philox.h"
 #include "modalities/audio/list.h"
 #include "modalities/audio/mel.h"
 #include "modalities/audio/sound_codec.h"
@@ -60,21 +62,52 @@ MelOptions options_of(const Settings& settings) {
   return o;
 }
 
-// Guessed phases add up to other peaks than the sound's own: one above full scale is softer as a whole, so that nothing
-// is clipped. The constant part, which no filter hears, is taken off.
+// Guessed phases, and what a vocoder draws, add up to other peaks than the sound's own: one above full scale is softer
+// as a whole, so that nothing is clipped. The constant part, which no filter hears, is taken off.
 at::Tensor as_recorded(const at::Tensor& sounds_NCT) {
   const at::Tensor sounds = sounds_NCT - sounds_NCT.mean({2}, true);
   constexpr double kMostPeak = 0.999;
   return sounds * (kMostPeak / sounds.abs().amax({1, 2}, true).clamp_min(kMostPeak));
 }
 
+// Soft noise, in which every filter hears something: at least `least` samples, a multiple of the hop.
+at::Tensor probe_sound(std::int64_t channels, std::int64_t least, std::int64_t hop) {
+  at::Tensor sound = at::empty({1, channels, (least + hop - 1) / hop * hop}, at::kFloat);
+  fill_normal({sound.data_ptr<float>(), static_cast<std::size_t>(sound.numel())}, {0, Purpose::kCodec, 0, 0, 0});
+  return sound * 0.1;
+}
+
+// A vocoder that is told of a sound what this codec encodes of it, to a rounding.
+OpenedTold open_vocoder(const Settings& settings, const CodecParts& parts, const MelTransform& mel) {
+  constexpr double kMostApart = 1e-3;
+  const std::string& path = settings.text("vocoder");
+  OpenedTold vocoder = parts.open_told(path);
+  if (vocoder.raw_shape.size() != 2)
+    settings.fail("vocoder", concat(path, " draws samples of ", at::IntArrayRef(vocoder.raw_shape), ", no sounds."));
+  const Stft& stft = mel.options().stft;
+  const at::Tensor probe = probe_sound(vocoder.raw_shape[0], std::max(vocoder.raw_shape[1], 2 * stft.n_fft), stft.hop);
+  const at::Tensor told = vocoder.told_of(probe), all = mel.forward(probe.flatten(0, 1));
+  const at::Tensor own = all.reshape({1, -1, all.size(2)});
+  const char* const kMend =
+      "the codec's preset and hop must be backbone.mel_preset and mel_hop, its waveform's gain 1.";
+  if (told.sizes() != own.sizes())
+    settings.fail("vocoder", concat(path, " is told ", told.sizes().slice(1), " of a sound of which this codec makes ",
+                                    own.sizes().slice(1), ": ", kMend));
+  if (const double apart = (told - own).abs().max().item<double>(); !(apart <= kMostApart))
+    settings.fail("vocoder", concat(path, " is told of sounds what this codec encodes otherwise (by ",
+                                    format_short(apart), "): ", kMend));
+  return vocoder;
+}
+
 /// decode(encode(raw)) sounds like raw: `thaw roundtrip` measures how much.
 class MelCodec : public SoundCodec {
  public:
-  explicit MelCodec(const Settings& settings, const MelOptions& options)
-      : SoundCodec(options.rate_hz, settings.text("format")),
+  MelCodec(const Settings& settings, const CodecParts& parts, const MelOptions& options)
+      : SoundCodec(options.rate_hz, settings),
         mel_(options),
-        griffin_lim_{settings.integer("iterations"), settings.number("momentum")} {}
+        griffin_lim_{settings.integer("iterations"), settings.number("momentum")} {
+    if (!settings.text("vocoder").empty()) vocoder_ = open_vocoder(settings, parts, mel_);
+  }
   at::Tensor encode(const at::Tensor& raw_NCT) const override {
     const at::Tensor x = mel_.forward(raw_NCT.to(at::kFloat).flatten(0, 1));
     // T / hop frames: the one behind the last sample is left out. Time comes first behind the channels, where tasks and
@@ -84,10 +117,11 @@ class MelCodec : public SoundCodec {
   }
   at::Tensor decode(const at::Tensor& x_NCKM) const override {
     const at::Tensor x = x_NCKM.detach().to(at::kCPU, at::kFloat).flatten(0, 1).transpose(1, 2);
-    const std::int64_t frames = x.size(2);
+    const std::int64_t batch = x_NCKM.size(0), frames = x.size(2), length = frames * mel_.options().stft.hop;
     const at::Tensor all = at::cat({x, x.narrow(2, frames - 1, 1)}, 2);
-    const at::Tensor sounds = mel_.inverse(all, griffin_lim_, frames * mel_.options().stft.hop);
-    return as_recorded(sounds.reshape({x_NCKM.size(0), -1, sounds.size(1)}));
+    const at::Tensor sounds = vocoder_ ? vocoder_->draw(all.reshape({batch, -1, frames + 1}), length)
+                                       : mel_.inverse(all, griffin_lim_, length);
+    return as_recorded(sounds.reshape({batch, -1, length}));
   }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {
     expect_sound("mel", raw_shape);
@@ -98,9 +132,14 @@ class MelCodec : public SoundCodec {
     return {raw_shape[0], raw_shape[1] / stft.hop, mel_.options().mels};
   }
 
+  std::vector<std::filesystem::path> files() const override {
+    return vocoder_ ? vocoder_->files : std::vector<std::filesystem::path>{};
+  }
+
  private:
   MelTransform mel_;
   GriffinLim griffin_lim_;
+  std::optional<OpenedTold> vocoder_{};
 };
 
 }  // namespace
@@ -108,7 +147,8 @@ class MelCodec : public SoundCodec {
 void register_mel_codec(CodecRegistry& registry) {
   registry.add(
       {{"mel",
-        "Mel spectrograms in decibels or logarithms; sounds come back by the fast Griffin-Lim algorithm.",
+        "Mel spectrograms in decibels or logarithms; sounds come back by the fast Griffin-Lim algorithm, "
+        "or by a vocoder.",
         "Griffin and Lim 1984; Perraudin, Balazs and Sondergaard 2013",
         {{.name = "preset",
           .fallback = std::string("thaw"),
@@ -122,10 +162,13 @@ void register_mel_codec(CodecRegistry& registry) {
          {"f_min", -1.0, "Hz, where the lowest filter begins; -1: the preset's", -1, 192000},
          {"f_max", 0.0, "Hz, where the highest filter ends; 0: the preset's", 0, 192000},
          {.name = "iterations", .fallback = std::int64_t{32}, .help = "of Griffin-Lim", .minimum = 0, .maximum = 10000},
-         {.name = "momentum", .fallback = 0.99, .help = "of Griffin-Lim; 0: the original", .minimum = 0, .maximum = 1}},
+         {.name = "momentum", .fallback = 0.99, .help = "of Griffin-Lim; 0: the original", .minimum = 0, .maximum = 1},
+         {"vocoder", std::string(),
+          "model directory or finished run of a network that is told mel spectrograms and draws their sounds, in place "
+          "of Griffin-Lim; none: that"}},
         {}},
-       [](const Settings& settings, const CodecParts&) -> CodecPtr {
-         return std::make_shared<MelCodec>(settings, options_of(settings));
+       [](const Settings& settings, const CodecParts& parts) -> CodecPtr {
+         return std::make_shared<MelCodec>(settings, parts, options_of(settings));
        }});
 }
 

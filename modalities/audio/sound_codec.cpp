@@ -2,10 +2,20 @@
 
 #include <ATen/ATen.h>
 
+#include "core/base/error.h"
+#include "core/base/text.h"
+#include "modalities/audio/sound_dataset.h"
 #include "modalities/audio/sound_files.h"
 #include "modalities/audio/sound_input.h"
 
 namespace thaw::audio {
+
+void SoundCodec::expect_data(const Dataset& dataset) const {
+  const auto* sounds = dynamic_cast<const SoundsOfRate*>(&dataset);
+  if (sounds == nullptr || sounds->rate_hz() == 0 || sounds->rate_hz() == rate_hz_) return;
+  throw ConfigError(concat(where_, ": ", rate_hz_, " samples a second, but the dataset gives ", sounds->rate_hz(),
+                           ". Set both to one rate."));
+}
 
 std::string SoundCodec::sheet_png(const at::Tensor& raw_NCT, std::int64_t columns) const {
   return sheet_of_sounds(raw_NCT, rate_hz_, columns);

@@ -7,7 +7,11 @@ namespace thaw::audio {
 
 class SoundCodec : public Codec {
  public:
-  SoundCodec(std::int64_t rate_hz, std::string format) : rate_hz_(rate_hz), format_(std::move(format)) {}
+  /// settings: where "rate" and "format" stand.
+  SoundCodec(std::int64_t rate_hz, const Settings& settings)
+      : rate_hz_(rate_hz), format_(settings.text("format")), where_(settings.where("rate")) {}
+  /// Sounds have this codec's rate.
+  void expect_data(const Dataset& dataset) const override;
   std::string sheet_png(const at::Tensor& raw_NCT, std::int64_t columns) const override;
   std::vector<std::string> write_shown(const at::Tensor& raw_NCT, std::int64_t columns,
                                        const std::filesystem::path& folder, const std::string& stem) const override;
@@ -20,7 +24,7 @@ class SoundCodec : public Codec {
 
  private:
   std::int64_t rate_hz_;
-  std::string format_;
+  std::string format_, where_;
 };
 
 /// The option "rate": samples a second of the data.

@@ -144,7 +144,10 @@ const std::vector<Option>& sound_cut_options() {
         {"gain", 0.0, "decibels up or down at random, within full scale", 0, 40},
         {"shift", 0.0, "seconds earlier or later at random, silence moves in", 0, 3600},
         {"polarity", false, "turned at random"},
-        {"pitch", 0.0, "semitones up or down at random, by playing it faster or slower", 0, 24}};
+        {"pitch", 0.0, "semitones up or down at random, by playing it faster or slower", 0, 24},
+        {"told_seconds", false,
+         "tells where in its sound an example begins and how long that is: seconds_start and seconds_total, which "
+         "backbone.numbers takes"}};
     all.insert(all.end(), sound_place_options().begin(), sound_place_options().end());
     return all;
   }();
@@ -173,6 +176,7 @@ SoundCut sound_cut_from(const Settings& settings, bool is_test) {
   const std::string& how = settings.text("normalise");
   cut.is_trimmed = settings.text("silence") == "trim";
   cut.silence_db = settings.number("silence_below");
+  cut.tells_seconds = settings.flag("told_seconds");
   cut.redraw_below_db = settings.number("redraw_below");
   cut.normalise = how == "peak"   ? Normalise::kPeak
                   : how == "rms"  ? Normalise::kRms
@@ -246,13 +250,17 @@ at::Tensor whole_at(const fs::path& path, SoundInput& input, const SoundPart& pa
 // `read(first, count)` gives samples of a part of `length`.
 template <class Read>
 at::Tensor placed(std::int64_t length, const SoundCut& cut, const CutDraws& draws, const std::string& where,
-                  const Read& read) {
+                  const Read& read, CutPlace* place) {
   const std::int64_t wanted = std::min(length, cut.samples), spare = length - wanted;
   const bool is_drawn_again = cut.place == Place::kRandom && cut.redraw_below_db < 0.0 && spare > 0;
   at::Tensor sound_CT;
   for (int attempt = 0; attempt < (is_drawn_again ? kMostDraws : 1); ++attempt) {
     const auto first = static_cast<std::int64_t>(draws.start(attempt) * static_cast<double>(spare + 1));
     sound_CT = read(std::min(spare, first), wanted);
+    if (place != nullptr) {
+      const auto rate = static_cast<double>(cut.form.rate_hz);
+      *place = {static_cast<double>(std::min(spare, first)) / rate, static_cast<double>(length) / rate};
+    }
     if (sound_CT.size(1) == 0) throw DataError(concat(where, ": cannot read: the sound ends before its header says"));
     if (is_drawn_again && rms_of(sound_CT) >= from_decibels(cut.redraw_below_db)) break;
   }
@@ -265,20 +273,23 @@ at::Tensor read_whole(const fs::path& path, SoundInput& input, const SoundPart& 
   return whole_at(path, input, part, cut, cut.form);
 }
 
-at::Tensor cut_of(const at::Tensor& whole_CT, const fs::path& path, const SoundCut& cut, const CutDraws& draws) {
-  return placed(whole_CT.size(1), cut, draws, path.string(),
-                [&](std::int64_t first, std::int64_t count) { return whole_CT.narrow(1, first, count); });
+at::Tensor cut_of(const at::Tensor& whole_CT, const fs::path& path, const SoundCut& cut, const CutDraws& draws,
+                  CutPlace* place) {
+  return placed(
+      whole_CT.size(1), cut, draws, path.string(),
+      [&](std::int64_t first, std::int64_t count) { return whole_CT.narrow(1, first, count); }, place);
 }
 
 at::Tensor read_cut(const fs::path& path, SoundInput& input, const SoundPart& part, const SoundCut& cut,
-                    const CutDraws& draws) {
+                    const CutDraws& draws, CutPlace* place) {
   SoundForm form = cut.form;
   form.rate_hz = rate_at_pitch(cut, draws);
   const at::Tensor whole = whole_at(path, input, part, cut, form);
-  if (whole.defined()) return cut_of(whole, path, cut, draws);
+  if (whole.defined()) return cut_of(whole, path, cut, draws, place);
   const Stretch stretch = stretch_of(input, part, form, path.string());
-  return placed(stretch.count, cut, draws, path.string(),
-                [&](std::int64_t first, std::int64_t count) { return input.read(stretch.first + first, count, form); });
+  return placed(
+      stretch.count, cut, draws, path.string(),
+      [&](std::int64_t first, std::int64_t count) { return input.read(stretch.first + first, count, form); }, place);
 }
 
 }  // namespace thaw::audio

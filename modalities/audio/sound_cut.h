@@ -17,7 +17,7 @@ namespace thaw::audio {
 /// Where an example lies in its file: crop, short, seed.
 const std::vector<Option>& sound_place_options();
 /// Those, and what else becomes of it: rate, seconds, samples, channels, resample, silence, redraw_below, normalise,
-/// level, gain, shift, polarity, pitch.
+/// level, gain, shift, polarity, pitch, told_seconds.
 const std::vector<Option>& sound_cut_options();
 
 enum class Place { kStart, kMiddle, kRandom };
@@ -35,6 +35,7 @@ struct SoundCut {
   double level = 0.0;  // decibels or LUFS
   double gain_db = 0.0, shift_s = 0.0, pitch_semitones = 0.0;
   bool has_polarity = false;
+  bool tells_seconds = false;
   std::uint64_t seed = 0;
 };
 /// `is_test`: nothing is random, and what would be cut at random is cut from the middle.
@@ -48,6 +49,12 @@ struct CutDraws {
   double gain = 0.5, shift = 0.5, pitch = 0.5, polarity = 1.0;
 };
 CutDraws draws_of(const SoundCut& cut, std::int64_t index, std::uint64_t epoch);
+
+/// Where an example began in its sound, before it was shifted, and how long that is: the part that is meant, without
+/// the silence that is cut off, as it plays.
+struct CutPlace {
+  double start_s = 0.0, total_s = 0.0;
+};
 
 /// Which part of a file is meant; a duration of 0 reaches to its end.
 struct SoundPart {
@@ -64,14 +71,14 @@ std::int64_t rate_at_pitch(const SoundCut& cut, const CutDraws& draws);
 at::Tensor read_whole(const std::filesystem::path& path, SoundInput& input, const SoundPart& part, const SoundCut& cut);
 
 /// The example out of a part that was read whole: float32 [channels, samples]. DataError where it is too short and
-/// short ones are refused.
+/// short ones are refused. `place`: what comes of it, where it is asked for.
 at::Tensor cut_of(const at::Tensor& whole_CT, const std::filesystem::path& path, const SoundCut& cut,
-                  const CutDraws& draws);
+                  const CutDraws& draws, CutPlace* place = nullptr);
 
 /// The example out of a file; of a long one only the samples that it needs are decoded. Equal to cut_of(read_whole())
 /// where that is defined.
 at::Tensor read_cut(const std::filesystem::path& path, SoundInput& input, const SoundPart& part, const SoundCut& cut,
-                    const CutDraws& draws);
+                    const CutDraws& draws, CutPlace* place = nullptr);
 
 /// The part of float32 [channels, T] between the first and the last 10 ms whose peak is above `below_peak_db` of the
 /// loudest; all of a silent one.

@@ -88,7 +88,7 @@ class Rates {
   mutable std::set<std::int64_t> told_;
 };
 
-class SoundDataset : public Dataset {
+class SoundDataset : public SoundsOfRate {
  public:
   SoundDataset(std::vector<SoundItem> items, std::map<std::string, std::int64_t> classes, SoundSet set,
                const SoundCut& cut, const Settings& settings)
@@ -102,6 +102,7 @@ class SoundDataset : public Dataset {
         kept_(items_.size(), settings.integer("keep_mb") << 20) {}
 
   std::int64_t size() const override { return static_cast<std::int64_t>(items_.size()); }
+  std::int64_t rate_hz() const override { return cut_.form.rate_hz; }
   std::int64_t num_classes() const override { return static_cast<std::int64_t>(classes_.size()); }
   std::vector<std::string> class_names() const override {
     std::vector<std::string> names;  // the map's order is that of the labels
@@ -122,13 +123,13 @@ class SoundDataset : public Dataset {
         index, size(),
         [&](std::int64_t i) {
           const SoundItem& item = items_[static_cast<std::size_t>(i)];
-          return named(item, [&] { return Example{sound_of(i, epoch), condition_of(item)}; });
+          return named(item, [&] { return example_of(i, epoch); });
         },
         [&](std::int64_t i) { return name_of(items_[static_cast<std::size_t>(i)]); });
   }
-  // Of whatever stands in for a bad sound: that is known only after reading.
+  // Of whatever stands in for a bad sound, and where an example begins: that is known only after reading.
   Condition condition(std::int64_t index) const override {
-    if (!bad_.ends_the_run()) return get(index).condition;
+    if (!bad_.ends_the_run() || cut_.tells_seconds) return get(index).condition;
     const SoundItem& item = items_[static_cast<std::size_t>(index)];
     return named(item, [&] { return condition_of(item); });
   }
@@ -162,7 +163,16 @@ class SoundDataset : public Dataset {
     return good;
   }
 
-  at::Tensor sound_of(std::int64_t i, std::uint64_t epoch) const {
+  Example example_of(std::int64_t i, std::uint64_t epoch) const {
+    CutPlace place;
+    Example example{sound_of(i, epoch, place), condition_of(items_[static_cast<std::size_t>(i)])};
+    if (!cut_.tells_seconds) return example;
+    example.condition["seconds_start"] = at::scalar_tensor(place.start_s, at::kFloat);
+    example.condition["seconds_total"] = at::scalar_tensor(place.total_s, at::kFloat);
+    return example;
+  }
+
+  at::Tensor sound_of(std::int64_t i, std::uint64_t epoch, CutPlace& place) const {
     const SoundItem& item = items_[static_cast<std::size_t>(i)];
     const CutDraws draws = draws_of(cut_, i, epoch);
     at::Tensor whole = kept_.find(i);
@@ -170,10 +180,10 @@ class SoundDataset : public Dataset {
       SoundInput input(item.path);
       rates_.note(input.rate_hz(), item.path);
       if (cut_.pitch_semitones == 0.0) whole = read_whole(item.path, input, item.part, cut_);
-      if (!whole.defined()) return read_cut(item.path, input, item.part, cut_, draws);
+      if (!whole.defined()) return read_cut(item.path, input, item.part, cut_, draws, &place);
       kept_.keep(i, whole);
     }
-    return cut_of(whole, item.path, cut_, draws).clone();
+    return cut_of(whole, item.path, cut_, draws, &place).clone();
   }
 
   Condition condition_of(const SoundItem& item) const {

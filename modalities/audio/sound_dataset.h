@@ -27,6 +27,12 @@ struct SoundItem {
   Side side = Side::kOpen;
 };
 
+/// Sounds of one rate, as every dataset here gives them.
+class SoundsOfRate : public Dataset {
+ public:
+  virtual std::int64_t rate_hz() const = 0;  // 0: what has none, latents
+};
+
 struct SoundSet {
   std::vector<SoundItem> items;  // of all splits
   bool has_labels = false;

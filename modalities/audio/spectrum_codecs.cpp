@@ -19,7 +19,7 @@ namespace {
 class SpectrumCodec : public SoundCodec {
  public:
   SpectrumCodec(const Settings& settings, std::int64_t hop)
-      : SoundCodec(settings.integer("rate"), settings.text("format")),
+      : SoundCodec(settings.integer("rate"), settings),
         hop_(hop),
         exponent_(settings.number("compress")),
         gain_(settings.number("gain")) {}

@@ -13,7 +13,7 @@ namespace {
 class WaveformCodec : public SoundCodec {
  public:
   explicit WaveformCodec(const Settings& settings)
-      : SoundCodec(settings.integer("rate"), settings.text("format")), gain_(settings.number("gain")) {}
+      : SoundCodec(settings.integer("rate"), settings), gain_(settings.number("gain")) {}
   at::Tensor encode(const at::Tensor& raw_NCT) const override { return raw_NCT.to(at::kFloat) * gain_; }
   at::Tensor decode(const at::Tensor& x_NCT) const override { return x_NCT.detach().to(at::kCPU, at::kFloat) / gain_; }
   std::vector<std::int64_t> encoded_shape(const std::vector<std::int64_t>& raw_shape) const override {

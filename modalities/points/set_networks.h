@@ -22,9 +22,12 @@ struct SetOptions {
   bool is_pooled = true;         // of PointwiseNet: sees the maximum and mean over the points
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};  // of further ones that are told
   std::int64_t text_features = 0;
 
-  nn::ToldEmbeddingOptions told() const { return {features, num_classes, text_features, takes_target, takes_guidance}; }
+  nn::ToldEmbeddingOptions told() const {
+    return {features, num_classes, text_features, takes_target, takes_guidance, numbers};
+  }
 };
 
 /// Beside every channel x sin and cos of 2^k x for k below `frequencies`: [N, K, C (1 + 2 frequencies)]. Mildenhall et

@@ -19,9 +19,12 @@ struct TwoStreamOptions {
   std::int64_t frequencies = 6;  // of waves beside every channel
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};  // of further ones that are told
   std::int64_t text_features = 0;
 
-  nn::ToldEmbeddingOptions told() const { return {features, num_classes, text_features, takes_target, takes_guidance}; }
+  nn::ToldEmbeddingOptions told() const {
+    return {features, num_classes, text_features, takes_target, takes_guidance, numbers};
+  }
 };
 
 /// Latents read the points, work among themselves, and the points read them: most of the work does not depend on how

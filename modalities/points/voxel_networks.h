@@ -20,9 +20,12 @@ struct VoxelOptions {
   std::int64_t window = 0, window_every = 3;  // of VoxelTransformer: SpaceTimeOptions
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};  // of further ones that are told
   std::int64_t text_features = 0;
 
-  nn::ToldEmbeddingOptions told() const { return {features, num_classes, text_features, takes_target, takes_guidance}; }
+  nn::ToldEmbeddingOptions told() const {
+    return {features, num_classes, text_features, takes_target, takes_guidance, numbers};
+  }
 };
 
 /// Cells with the mean of their points, patches of cells through a transformer, and back to the points: Mo et al. 2023
