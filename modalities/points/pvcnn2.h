@@ -22,13 +22,16 @@ struct Pvcnn2Options {
   Choice choice = Choice::kByPlace;
   std::int64_t num_classes = 0;
   bool takes_target = false, takes_guidance = false;
+  std::vector<std::string> numbers{};  // of further ones that are told
   std::int64_t text_features = 0;
 
   static constexpr std::int64_t kEmbedding = 64;
   nn::ToldEmbeddingOptions told() const {
-    return {kEmbedding, num_classes, text_features, takes_target, takes_guidance};
+    return {kEmbedding, num_classes, text_features, takes_target, takes_guidance, numbers};
   }
-  bool is_told_more() const { return num_classes > 0 || takes_target || takes_guidance || text_features > 0; }
+  bool is_told_more() const {
+    return num_classes > 0 || takes_target || takes_guidance || !numbers.empty() || text_features > 0;
+  }
 };
 
 /// Zhou et al. 2021 (PVD), PVCNN2 of their train_generation.py; Liu et al. 2019 (PVCNN++), Qi et al. 2017 (PointNet++).
