@@ -45,6 +45,9 @@ class CloudDataset : public Dataset {
 
   std::int64_t size() const override { return static_cast<std::int64_t>(set_.items.size()); }
   std::int64_t num_classes() const override { return set_.num_classes; }
+  std::vector<std::string> class_names() const override {
+    return set_.num_classes > 0 ? set_.class_names : std::vector<std::string>{};
+  }
   std::vector<std::string> problems() const override { return bad_.found(); }
   Example get(std::int64_t index) const override { return get_in_epoch(index, 0); }
   Example get_in_epoch(std::int64_t index, std::uint64_t epoch) const override {

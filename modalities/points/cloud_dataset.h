@@ -22,6 +22,7 @@ struct CloudItem {
 struct CloudSet {
   std::vector<CloudItem> items;
   std::int64_t num_classes = 0;  // 0: no labels
+  std::vector<std::string> class_names{};
   /// The points of an item, many of them: kept in memory behind the first reading.
   std::function<Mesh(const CloudItem&)> load;
   /// `count` of them for one epoch.

@@ -52,7 +52,9 @@ DatasetPtr make_mesh_folder(const Settings& settings) {
   for (const fs::path& entry : entries_of(root)) {
     const std::size_t before = set.items.size();
     if (fs::is_directory(entry)) add_meshes_in(entry, root, set.num_classes, 0, set.items);
-    if (set.items.size() > before) ++set.num_classes;
+    if (set.items.size() == before) continue;
+    ++set.num_classes;
+    set.class_names.push_back(entry.filename().string());
   }
   if (set.num_classes == 0) add_meshes_in(root, root, -1, 0, set.items);
   if (set.items.empty())
@@ -132,6 +134,7 @@ DatasetPtr make_shapenet_points(const Settings& settings) {
   if (classes.empty()) settings.fail("classes", "must name one at least.");
   CloudSet set;
   set.num_classes = static_cast<std::int64_t>(classes.size());
+  set.class_names = classes;
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const fs::path folder = root / synset_of(settings, classes[c]) / split;
     if (!fs::is_directory(folder))

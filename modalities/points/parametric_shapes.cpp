@@ -43,6 +43,12 @@ class ParametricShapes : public Dataset {
 
   std::int64_t size() const override { return size_; }
   std::int64_t num_classes() const override { return is_told_ ? static_cast<std::int64_t>(classes_.size()) : 0; }
+  std::vector<std::string> class_names() const override {
+    std::vector<std::string> names;
+    for (const std::size_t shape : classes_)
+      if (is_told_) names.emplace_back(kShapeNames[shape]);
+    return names;
+  }
   Example get(std::int64_t index) const override { return get_in_epoch(index, 0); }
   Example get_in_epoch(std::int64_t index, std::uint64_t epoch) const override {
     const std::uint64_t shape = number_of(index);

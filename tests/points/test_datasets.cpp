@@ -93,6 +93,7 @@ CATCH_TEST_CASE("a parametric shape is a function of seed and index, and every e
 
 CATCH_TEST_CASE("classes and channels of parametric shapes can be chosen", "[points][data]") {
   const auto data = cloud_data("{type: parametric_shapes, points: 32, classes: [vase, chair], more: normals}");
+  CATCH_CHECK(data->class_names() == std::vector<std::string>{"vase", "chair"});
   CATCH_CHECK(data->num_classes() == 2);
   const at::Tensor cloud = data->get(0).data;
   CATCH_REQUIRE(cloud.size(0) == 6);
