@@ -12,6 +12,8 @@ namespace thaw {
 /// forward returns logits [N, classes]: of noisy x where the network is told the noise number, of clean x otherwise.
 class Classifier : public Backbone {
  public:
+  /// Whether samples may be longer or shorter in the first dimension behind the channels than those it learned from.
+  virtual bool takes_any_length() const { return false; }
   /// [N, d], the input of the last layer.
   virtual at::Tensor features(const at::Tensor& x) const = 0;
   virtual at::Tensor logits(const at::Tensor& x) const = 0;

@@ -65,7 +65,7 @@ class FrechetMetric : public Metric {
 
 class ClassAgreement : public Metric {
  public:
-  explicit ClassAgreement(const MetricParts& parts) : judge_(parts.judge) {
+  explicit ClassAgreement(const MetricParts& parts) : judge_(parts.judge), held_out_(parts.held_out) {
     expect_takes(parts, *judge_, "judge", raw_shape(parts));
     expect_knows(parts, parts.spec.num_classes);
   }
@@ -75,9 +75,19 @@ class ClassAgreement : public Metric {
     return {{share_figure("class_agreement", right.sum().item<std::int64_t>(), subject.raw.size(0),
                           concat("share recognised as the class asked for, by ", judge_->named))}};
   }
+  /// The same of as many real held-out examples: what the judge is worth on such data.
+  nlohmann::json beside(std::int64_t n) const override {
+    if (!held_out_) return nlohmann::json::object();
+    const Batch real = examples(*held_out_, n);
+    const auto label = real.condition.find("label");
+    if (label == real.condition.end()) return nlohmann::json::object();
+    const at::Tensor right = judge_->classes(real.data).eq(label->second);
+    return {{"class_agreement_ceiling", right.to(at::kDouble).mean().item<double>()}};
+  }
 
  private:
   TrainedClassifierPtr judge_;
+  DatasetPtr held_out_;  // may be null
 };
 
 class PromptObeyed : public Metric {

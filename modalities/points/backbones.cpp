@@ -92,6 +92,7 @@ class PointClassifier : public Classifier {
     hidden_ = nn::Linear(scope / "hidden", 2 * in, features);
     out_ = nn::Linear(scope / "out", features, spec.num_classes);
   }
+  bool takes_any_length() const override { return true; }
   at::Tensor features(const at::Tensor& x_NCK) const override { return layers(x_NCK).back().flatten(1); }
   at::Tensor logits(const at::Tensor& x_NCK) const override { return out_(features(x_NCK)); }
   std::vector<at::Tensor> layers(const at::Tensor& x_NCK) const override {

@@ -118,6 +118,7 @@ CATCH_TEST_CASE("a folder of meshes has its sub-folders as classes and splits as
   CATCH_CHECK(train->size() == 6);
   CATCH_CHECK(test->size() == 6);
   CATCH_CHECK(train->num_classes() == 2);
+  CATCH_CHECK(train->class_names() == std::vector<std::string>{"a", "b"});
   CATCH_CHECK(train->get(4).condition.at("label").item<std::int64_t>() == 1);
   CATCH_CHECK_FALSE(at::equal(train->get_in_epoch(0, 0).data, train->get_in_epoch(0, 1).data));
   CATCH_CHECK(at::equal(train->get_in_epoch(0, 1).data, cloud_data(yaml + "}")->get_in_epoch(0, 1).data));
