@@ -20,8 +20,8 @@ namespace thaw {
 namespace {
 
 constexpr std::int64_t kPiece = 1 << 18;  // elements that a thread takes at a time
-constexpr std::int64_t kChunk = 512;    // elements kept in the first cache between groups of inputs
-constexpr std::size_t kGroup = 4;       // inputs summed in one pass
+constexpr std::int64_t kChunk = 512;      // elements kept in the first cache between groups of inputs
+constexpr std::size_t kGroup = 4;         // inputs summed in one pass
 constexpr std::size_t kMostInputs = 32;
 
 // Accumulates into `sum`, which no input overlaps: the caller's output may be one of them.

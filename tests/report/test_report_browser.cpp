@@ -167,7 +167,8 @@ CATCH_TEST_CASE("in a browser clouds of points turn, also along the steps of a s
   CATCH_CHECK(seen.console.find(R"("level":"error")") == std::string::npos);
   // What the mouse does: a drag over one cloud turns all, and the canvas holds points and not one colour alone.
   test::Browser browser(run.path() / "profile2");
-  browser.visit(concat("file://", run.path().string(), "/report.html"), "window.thawClouds && window.thawClouds.count === 4");
+  browser.visit(concat("file://", run.path().string(), "/report.html"),
+                "window.thawClouds && window.thawClouds.count === 4");
   CATCH_CHECK(browser.evaluate(R"js((() => {
     const canvas = document.querySelector('canvas.cloud'), box = canvas.getBoundingClientRect();
     const point = (kind, x) => canvas.dispatchEvent(new PointerEvent(kind, {clientX: box.left + x, clientY: box.top + 20, pointerId: 1}));
