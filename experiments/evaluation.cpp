@@ -74,6 +74,7 @@ bool any_needs(const Experiment& experiment, const char* trait) {
 MetricParts parts_of(const Experiment& experiment) {
   MetricParts parts{experiment.config().section("evaluate"), experiment.codec()};
   parts.spec = experiment.data_spec();
+  parts.spec.shape = sampled_shape(experiment);
   parts.seed = experiment.seed();
   if (any_needs(experiment, "needs_held_out")) {
     parts.data = experiment.dataset();

@@ -107,6 +107,7 @@ void weighted_sums(std::span<const WeightedSum<T>> sums, std::int64_t count) {
     for (std::size_t k = 0; k < sum.weights.size(); ++k) rounded[s].weights[k] = static_cast<T>(sum.weights[k]);
   }
   const std::span<const Rounded<T>> ready(rounded, sums.size());
+  if (count <= kPiece) return sum_range(ready, 0, count);
   for_each_in_threads((count + kPiece - 1) / kPiece, [&](std::int64_t piece) {
     sum_range(ready, piece * kPiece, std::min(count, (piece + 1) * kPiece));
   });

@@ -4,36 +4,24 @@
 
 #include "core/base/text.h"
 #include "core/metrics/features.h"
+#include "modalities/points/cloud_options.h"
 #include "modalities/points/list.h"
 #include "modalities/points/set_networks.h"
 #include "modalities/points/two_stream.h"
-#include "text/told_backbone.h"
 
 namespace thaw::points {
 
 namespace {
 
-// Points have no order, so there is no coarser cloud whose points would stand between others.
-std::vector<Option> options_of(std::vector<Option> own) {
-  std::vector<Option> all = text::with_told_options(std::move(own));
-  std::erase_if(all, [](const Option& option) { return option.name == "coarse"; });
-  all.push_back({"coarse", std::int64_t{0}, "0: clouds have no coarser version", 0, 0});
-  return all;
-}
-
 Option frequencies_option(std::int64_t fallback) {
   return {"frequencies", fallback, "sin and cos of 2^k x for k below it are seen beside each coordinate x", 0, 16};
 }
 
+// Any number of channels: latents are clouds too.
 template <class Options = SetOptions>
 Options read_options(const Settings& settings, const DataSpec& spec) {
-  if (spec.shape.size() != 2)
-    settings.fail("type", concat("works on clouds [channels, points], the data is ", at::IntArrayRef(spec.shape), "."));
-  text::expect_captions(settings, spec);
-  Options options;
-  options.in_channels = options.out_channels = spec.shape[0];
+  auto options = read_cloud_options<Options>(settings, spec, 1);
   options.features = settings.integer("features");
-  options.num_classes = spec.num_classes;
   return options;
 }
 
@@ -121,15 +109,15 @@ void register_cloud_backbones(BackboneRegistry& registry) {
   registry.add({{"pointwise",
                  "Each point alone through gated layers, in a context of what is told and of all points pooled.",
                  "Luo and Hu 2021, PointwiseNet; the pooled context is ours",
-                 options_of({{"features", std::int64_t{256}, "width of the context", 8, 4096},
-                             {"pooled", true, "whether the context sees all points"}}),
+                 cloud_options({{"features", std::int64_t{256}, "width of the context", 8, 4096},
+                                {"pooled", true, "whether the context sees all points"}}),
                  {}},
                 make_pointwise});
   registry.add(
       {{"point_transformer",
         "Points attend to each other without order, or through a few inducing points; any number of points.",
         "Nichol et al. 2022 (Point-E); Lee et al. 2019 (Set Transformer)",
-        options_of(
+        cloud_options(
             {{"features", std::int64_t{128}, "width of a point", 4, 16384},
              {"depth", std::int64_t{6}, "blocks", 1, 256},
              {"heads", std::int64_t{4}, "attention heads", 1, 256},
@@ -150,13 +138,13 @@ void register_cloud_backbones(BackboneRegistry& registry) {
       {{"point_two_stream",
         "Latent tokens read the points, work among themselves and are read by the points; any number of points.",
         "Huang et al. 2024 (PointInfinity); Jabri et al. 2023 (RIN)",
-        options_of({{"features", std::int64_t{96}, "width of a point", 4, 16384},
-                    {"latents", std::int64_t{64}, "tokens beside the points", 1, 65536},
-                    {"latent_features", std::int64_t{128}, "width of a token", 4, 16384},
-                    {"depth", std::int64_t{4}, "times that latents read and are read", 1, 256},
-                    {"latent_depth", std::int64_t{2}, "layers among latents each time", 1, 64},
-                    {"heads", std::int64_t{4}, "attention heads", 1, 256},
-                    frequencies_option(6)}),
+        cloud_options({{"features", std::int64_t{96}, "width of a point", 4, 16384},
+                       {"latents", std::int64_t{64}, "tokens beside the points", 1, 65536},
+                       {"latent_features", std::int64_t{128}, "width of a token", 4, 16384},
+                       {"depth", std::int64_t{4}, "times that latents read and are read", 1, 256},
+                       {"latent_depth", std::int64_t{2}, "layers among latents each time", 1, 64},
+                       {"heads", std::int64_t{4}, "attention heads", 1, 256},
+                       frequencies_option(6)}),
         {}},
        make_two_stream});
   registry.add({{"point_classifier",

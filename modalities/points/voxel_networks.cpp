@@ -4,10 +4,10 @@
 
 #include "core/base/text.h"
 #include "core/nn/streaming.h"
+#include "modalities/points/cloud_options.h"
 #include "modalities/points/list.h"
 #include "modalities/points/pvcnn2.h"
 #include "modalities/points/voxels.h"
-#include "text/told_backbone.h"
 
 namespace thaw::points {
 
@@ -98,33 +98,14 @@ at::Tensor PointVoxelNet::operator()(const at::Tensor& x_NCK, const nn::Told& to
 
 namespace {
 
-std::vector<Option> told_options(std::vector<Option> own) {
-  std::vector<Option> all = text::with_told_options(std::move(own));
-  std::erase_if(all, [](const Option& option) { return option.name == "coarse"; });
-  all.push_back({"coarse", std::int64_t{0}, "0: clouds have no coarser version", 0, 0});
-  return all;
-}
-
 std::vector<Option> voxel_options(std::vector<Option> own) {
   own.push_back({"side", std::int64_t{16}, "cells a side of the grid", 4, 128});
   own.push_back({"features", std::int64_t{64}, "width of a point and of a cell", 4, 16384});
-  return told_options(std::move(own));
-}
-
-template <class Options>
-Options cloud_options(const Settings& settings, const DataSpec& spec) {
-  if (spec.shape.size() != 2 || spec.shape[0] < 3)
-    settings.fail("type",
-                  concat("works on clouds [3 or more, points], the data is ", at::IntArrayRef(spec.shape), "."));
-  text::expect_captions(settings, spec);
-  Options options;
-  options.in_channels = options.out_channels = spec.shape[0];
-  options.num_classes = spec.num_classes;
-  return options;
+  return cloud_options(std::move(own));
 }
 
 VoxelOptions read_options(const Settings& settings, const DataSpec& spec) {
-  auto options = cloud_options<VoxelOptions>(settings, spec);
+  auto options = read_cloud_options<VoxelOptions>(settings, spec, 3);
   options.side = settings.integer("side");
   options.features = settings.integer("features");
   options.depth = settings.integer("depth");
@@ -134,7 +115,7 @@ VoxelOptions read_options(const Settings& settings, const DataSpec& spec) {
 // Below 0.375 the smallest grid has 2 cells a side, where oneDNN's bfloat16 gives wrong derivatives of 3 x 3 x 3
 // weights (libtorch 2.11: up to 1e35, against 0.4 % off at 3 and more).
 std::vector<Option> pvcnn2_options() {
-  return told_options(
+  return cloud_options(
       {{"width", 1.0, "of every layer, rounded to a multiple of 8; 1: that of PVD", 0.0625, 16.0},
        {"resolution", 1.0, "cells a side of every grid, in PVD's 32, 16 and 8", 0.375, 8.0},
        {"radii", std::vector<double>{0.1, 0.2, 0.4, 0.8},
@@ -155,7 +136,7 @@ std::vector<Option> pvcnn2_options() {
 
 std::unique_ptr<Backbone> make_pvcnn2(const Settings& settings, const DataSpec& spec, std::uint64_t seed) {
   constexpr std::int64_t kFewest = 8;
-  auto options = cloud_options<Pvcnn2Options>(settings, spec);
+  auto options = read_cloud_options<Pvcnn2Options>(settings, spec, 3);
   if (spec.shape[1] < kFewest)
     settings.fail("type", concat("works on clouds of ", kFewest,
                                  " points or more, whose second stage keeps one in 8; the data is ",

@@ -182,3 +182,13 @@ CATCH_TEST_CASE("prompts that cannot be judged are refused before anything is tr
   fails(tiny + " evaluate.metrics=[prompt_obeyed]", "prompt_obeyed needs captions that can be checked");
   fails(config + " evaluate.judge=\"\"", "prompt_obeyed needs evaluate.judge");
 }
+
+CATCH_TEST_CASE("samples of a length that a judge does not take are refused before anything is done",
+                "[experiments][errors]") {
+  const Scratch scratch("length_judged");
+  const std::string run = (scratch / "run").string();
+  const Outcome outcome = run_program("run configs/digits.yaml train.steps=1 sampling.length=32 out=" + run, scratch);
+  CATCH_CHECK(outcome.code == 2);
+  CATCH_CHECK_THAT(outcome.err, Catch::Contains("the samples are [1, 32, 28]"));
+  CATCH_CHECK_FALSE(std::filesystem::exists(run));
+}

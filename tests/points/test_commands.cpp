@@ -100,6 +100,26 @@ CATCH_TEST_CASE("a small network trains on shapes, samples, and is measured and 
   CATCH_CHECK(more.err.find("train.length: 33 is more than there is in samples of [3, 32]") != std::string::npos);
 }
 
+CATCH_TEST_CASE("training on the first points of each cloud is training on clouds of so many", "[points][program]") {
+  const test::Scratch scratch("cloud_length");
+  const auto weights = [&](const std::string& name, const std::string& points, const std::string& length) {
+    write_file(scratch / (name + ".yaml"),
+               "seed: 1\nprecision: float32\ndataset: {type: parametric_shapes, size: 16, points: " + points +
+                   "}\ncodec: point_cloud\nobjective: denoising\n"
+                   "backbone: {type: pointwise, features: 16}\n"
+                   "train: {steps: 2, batch: 4, length: " +
+                   length + ", checkpoint_every: 2, optimizer: {warmup: 0}}\n");
+    const std::string run = (scratch / name).string();
+    const Outcome outcome = run_program("train " + (scratch / (name + ".yaml")).string() + " out=" + run, scratch);
+    CATCH_CAPTURE(outcome.err);
+    CATCH_REQUIRE(outcome.code == 0);
+    return read_file(run + "/model/model.safetensors");
+  };
+  const std::string some = weights("some", "32", "20");
+  CATCH_CHECK(some == weights("few", "20", "0"));
+  CATCH_CHECK(some != weights("all", "32", "0"));
+}
+
 CATCH_TEST_CASE("a network that is told some points makes as many more as are asked for", "[points][program]") {
   const test::Scratch scratch("cloud_given");
   write_file(scratch / "s.yaml",
@@ -108,12 +128,17 @@ CATCH_TEST_CASE("a network that is told some points makes as many more as are as
              "objective: denoising\ntask: {type: continuation, first: [4, 8]}\n"
              "backbone: {type: point_transformer, features: 16, depth: 1, heads: 2, inducing: 4, given: true}\n"
              "train: {steps: 2, batch: 4, length: 20, checkpoint_every: 2}\nsampler: ddim\n"
-             "grid: {type: trailing, steps: 2}\nevaluate: {n: 4, metrics: [cloud_pairs]}\n");
+             "grid: {type: trailing, steps: 2}\nevaluate: {n: 4, metrics: [cloud_pairs, class_agreement], judge: "
+             "models/shapes_judge}\n");
   const std::string run = (scratch / "run").string();
   const Outcome outcome = run_program("run " + (scratch / "s.yaml").string() + " out=" + run, scratch);
   CATCH_CAPTURE(outcome.err);
   CATCH_REQUIRE(outcome.code == 0);
-  CATCH_CHECK(nlohmann::json::parse(read_file(scratch / "run" / "metrics.json"))["cd_pairs"].get<double>() > 0);
+  // The judge learned from 512 points and is asked about 32, of samples and of as many real shapes.
+  const nlohmann::json measured = nlohmann::json::parse(read_file(scratch / "run" / "metrics.json"));
+  CATCH_CHECK(measured["cd_pairs"].get<double>() > 0);
+  CATCH_CHECK(measured["class_agreement"].is_number());
+  CATCH_CHECK(measured["class_agreement_ceiling"].get<double>() >= 0.5);
   const at::Tensor scan = random_clouds({1, 3, 12}, 3);
   cloud_codec()->write(scan, scratch / "scan", "c", 0);
   const std::string file = (scratch / "scan" / "c_000000.ply").string();

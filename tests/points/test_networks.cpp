@@ -1,10 +1,13 @@
 // The networks of clouds as backbones: order, where they start, what they are told, what they refuse.
 
+#include <cmath>
+
 #include <c10/core/GradMode.h>
 
 #include "core/metrics/features.h"
 #include "core/model.h"
 #include "core/nn/perturbation.h"
+#include "modalities/points/set_networks.h"
 #include "tests/points/points.h"
 
 using namespace thaw;
@@ -48,6 +51,16 @@ const at::Tensor noise = at::tensor({10.0F, 500.0F, 900.0F});
 const Condition label{{"label", at::tensor({0, 1, 2}, at::kLong)}};
 
 }  // namespace
+
+CATCH_TEST_CASE("waves stand beside each coordinate, each of twice the frequency of the last", "[points][backbone]") {
+  const at::Tensor x_NKC = at::tensor({0.5, -2.0}, at::kDouble).reshape({1, 2, 1});
+  std::vector<double> expected;
+  for (const double value : {0.5, -2.0})
+    for (const double number : {value, std::sin(value), std::cos(value), std::sin(2 * value), std::cos(2 * value)})
+      expected.push_back(number);
+  CATCH_CHECK(gap(points::with_waves(x_NKC, 2).flatten(), at::tensor(expected, at::kDouble)) < 1e-12);
+  CATCH_CHECK(at::equal(points::with_waves(x_NKC, 0), x_NKC));
+}
 
 CATCH_TEST_CASE("moving points to other places moves what networks give for them", "[points][backbone]") {
   const c10::NoGradGuard no_grad;
