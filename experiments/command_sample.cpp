@@ -269,8 +269,9 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   request.noise = noise;
   if (!between.empty()) {
     if (noise.defined()) throw ConfigError("command line: between: makes the starts itself; drop noise=.");
-    request.noise =
-        starts_between(between, static_cast<std::int64_t>(request.samples.size()), request, loaded.model.spec.shape);
+    std::vector<std::int64_t> shape = loaded.model.spec.shape;
+    if (request.growth.from > 0) shape.at(1) = std::min(shape.at(1), request.growth.from);
+    request.noise = starts_between(between, static_cast<std::int64_t>(request.samples.size()), request, shape);
     std::fill(request.samples.begin(), request.samples.end(), request.samples.front());  // one path for all
   }
   apply_edit(edit, loaded, request);

@@ -24,6 +24,12 @@ at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t co
   return tensor.index_select(0, at::tensor(rows, at::kLong)).to(like.device(), like.scalar_type());
 }
 
+at::Tensor repeated(const at::Tensor& x, std::int64_t positions) {
+  if (x.size(2) == positions) return x;
+  const at::Tensor own = at::arange(positions, at::kLong) * x.size(2);
+  return x.index_select(2, own.div(positions, "floor").to(x.device()));
+}
+
 Hook keep_known(KnownPart part, NoiseSource& noise) {
   return [part = std::move(part), &noise, marks = std::make_shared<std::uint32_t>(0)](const Mark& mark, Latent& x) {
     const bool is_kept = part.noise.defined();

@@ -25,6 +25,10 @@ Grid last_part(const Grid& grid, double strength);
 /// serves all.
 at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t count, const at::Tensor& like);
 
+/// x [N, C, K, ...] with its positions repeated up to `positions`, one beside the other: position k is floor(k K /
+/// positions) of x.
+at::Tensor repeated(const at::Tensor& x, std::int64_t positions);
+
 /// What stays of a micro-batch.
 struct KnownPart {
   at::Tensor known, mask;

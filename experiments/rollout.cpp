@@ -24,21 +24,6 @@ void expect_goes_on(const SampleRequest& request, const Rollout& rollout) {
     throw ConfigError("frames: windows are made one behind the other: drop noise=, init=, between=, trace=, cascade=.");
 }
 
-/// The samples [first, first + count) of a request.
-SampleRequest rows_of_request(const SampleRequest& request, std::int64_t first, std::int64_t count) {
-  SampleRequest part = request;
-  const auto rows = [&](auto& list) {
-    if (!list.empty()) list = std::remove_cvref_t<decltype(list)>(list.begin() + first, list.begin() + first + count);
-  };
-  rows(part.samples);
-  rows(part.labels);
-  rows(part.captions);
-  for (at::Tensor* given : {&part.given.data, &part.given.mask})
-    if (given->defined()) *given = rows_of(*given, first, count, *given);
-  part.progress.clear();
-  return part;
-}
-
 /// A part of another number of positions: cut, or with nothing given behind it.
 at::Tensor fitted(const at::Tensor& part, std::int64_t positions) {
   if (!part.defined() || part.size(2) == positions) return part;
@@ -67,7 +52,8 @@ void roll_out(const Model& model, const SampleRequest& request, const Rollout& r
   expect_goes_on(request, rollout);
   const auto n = static_cast<std::int64_t>(request.samples.size());
   for (std::int64_t first = 0; first < n; first += request.micro_batch) {
-    SampleRequest window = rows_of_request(request, first, std::min(request.micro_batch, n - first));
+    SampleRequest window = part_of(request, first, std::min(request.micro_batch, n - first));
+    window.progress.clear();
     window.positions = rollout.window;
     window.given = {fitted(window.given.data, rollout.window), fitted(window.given.mask, rollout.window)};
     for (std::int64_t done = 0; done < rollout.length;) {

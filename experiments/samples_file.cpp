@@ -52,22 +52,12 @@ std::string request_key(const Experiment& experiment, const Model& model, const 
   for (const std::string& caption : request.captions) text += caption + "\n";
   const Editing& editing = request.editing;
   text += concat(request.grid.size(), " ", editing.starts_from_known, " ", editing.noise_share, "\n");
-  for (const at::Tensor& given :
-       {request.noise, request.coarse, editing.known, editing.mask, request.given.data, request.given.mask})
+  for (const at::Tensor& given : {request.noise, request.coarse, request.told_of, editing.known, editing.mask,
+                                  request.given.data, request.given.mask})
     text += concat(given.defined() ? hash_of_tensor(given) : "none", "\n");
+  for (const Condition& condition : {request.condition, request.null})
+    for (const auto& [name, rows] : condition) text += concat(name, " ", hash_of_tensor(rows), "\n");
   return content_hash(text + hash_of_weights(model));
-}
-
-// The part of a request that begins at sample `first`, a multiple of the micro-batch: the same samples to the bit.
-SampleRequest rest_of(SampleRequest request, std::int64_t first) {
-  request.samples.erase(request.samples.begin(), request.samples.begin() + first);
-  if (!request.labels.empty()) request.labels.erase(request.labels.begin(), request.labels.begin() + first);
-  if (!request.captions.empty()) request.captions.erase(request.captions.begin(), request.captions.begin() + first);
-  for (at::Tensor* given : {&request.noise, &request.coarse, &request.editing.known, &request.editing.mask,
-                            &request.given.data, &request.given.mask})
-    if (given->defined() && given->size(0) > 1)  // one row serves all samples
-      *given = given->slice(0, std::min(first, given->size(0) - 1));
-  return request;
 }
 
 // As the file holds them: NHWC, as the evaluators of the field read it.
@@ -83,7 +73,7 @@ void append_rest(const Model& model, const SampleRequest& request, const PartFil
   if (done() == n) return;
   if (done() > 0) std::fprintf(stderr, "sample: going on behind sample %lld\n", static_cast<long long>(done()));
   try {
-    sample(model, rest_of(request, done()), append);
+    sample(model, part_of(request, done(), n - done()), append);
   } catch (const Stopped&) {
     throw Stopped(concat("stopped after ", done(), " of ", n, " samples; kept in ", partial.string(),
                          ". The same command goes on from there."));

@@ -13,6 +13,14 @@
 
 namespace thaw {
 
+/// Of samples longer than `from`: drawn at that length, repeated up to their own, noised and denoised again over the
+/// last part of the grid (Meng et al. 2022, SDEdit). What a set of points shall be is decided by their noise together;
+/// a network that knows smaller sets takes the mean of more noise for less of it, and draws what is nearer to the mean.
+struct Growth {
+  std::int64_t from = 0;  // positions of the first dimension behind the channels; 0: samples are drawn at once
+  double strength = 0.25;
+};
+
 struct SampleRequest {
   Solver solver;
   Grid grid;
@@ -20,6 +28,7 @@ struct SampleRequest {
   Thresholding thresholding{};
   std::uint64_t seed = 0;
   std::vector<std::uint64_t> samples;   // indices: names of the noise
+  std::int64_t first = 0;               // number of the first of them, for what is given once a sample (measurements)
   std::vector<std::int64_t> labels;     // one a sample; empty without classes
   std::vector<std::string> captions{};  // one a sample; empty without captions
   Condition condition{}, null{};        // further conditions and what stands for none: a row a sample, or one for all
@@ -35,13 +44,18 @@ struct SampleRequest {
   GivenPart given{};           // a row a sample, or one for all
   LevelMap level_map{};        // empty: one level a sample
   std::int64_t positions = 0;  // of the first dimension behind the channels; 0: the model's own
+  Growth growth{};  // nothing that starts from known data grows, nor noise of another length than growth.from
   Trace* trace = nullptr;
   std::string progress{};  // name of a progress line, empty for none
 };
 
+/// The samples [first, first + count) of a request, with their rows of what has a row a sample.
+SampleRequest part_of(const SampleRequest& request, std::int64_t first, std::int64_t count);
+
 /// Called with each finished part in order, encoded and on the CPU, and the network evaluations a sample of it took.
 using SampleSink = std::function<void(const at::Tensor& x, std::int64_t evaluations)>;
-/// Throws NumbersError naming the sample when one is not finite, Stopped between micro-batches.
+/// Throws NumbersError naming the sample when one is not finite, Stopped between micro-batches, ConfigError where
+/// samples grow that are told of something of their length.
 void sample(const Model& model, const SampleRequest& request, const SampleSink& sink, const Observer& observer = {});
 
 struct SampledSet {

@@ -6,6 +6,7 @@
 #include "core/base/text.h"
 #include "core/checkpoint.h"
 #include "core/lanes.h"
+#include "experiments/editing.h"
 
 namespace thaw {
 
@@ -23,7 +24,8 @@ at::Tensor joined(const std::vector<std::vector<at::Tensor>>& rows) {
 
 void Trace::keep(std::vector<std::vector<at::Tensor>>& rows, std::size_t row, const at::Tensor& x) {
   if (rows.size() <= row) rows.resize(row + 1);
-  const at::Tensor part = x.narrow(0, 0, count_).to(at::kCPU).clone();
+  const at::Tensor own = x.narrow(0, 0, count_);
+  const at::Tensor part = (positions_ > 0 ? repeated(own, positions_) : own).to(at::kCPU).clone();
   bytes_ += part.nbytes();
   if (bytes_ > kMaxBytes)
     throw ResourceError(
@@ -31,9 +33,14 @@ void Trace::keep(std::vector<std::vector<at::Tensor>>& rows, std::size_t row, co
   rows[row].push_back(part);
 }
 
-void Trace::begin(const Latent& start, std::int64_t count) {
+void Trace::begin_batch(std::int64_t count, std::int64_t positions) {
   count_ = count;
+  positions_ = positions;
   state_ = call_ = 0;
+}
+
+void Trace::begin(const Latent& start) {
+  first_ = state_;
   keep(x_, state_++, start.main());
 }
 
@@ -42,7 +49,7 @@ void Trace::step(const Latent& x) {
 }
 
 void Trace::correct(const Latent& x) {
-  if (state_ < 2) return;  // before the first step there is nothing to rewrite
+  if (state_ - first_ < 2) return;  // before the first step there is nothing to rewrite
   x_[state_ - 1].pop_back();
   keep(x_, state_ - 1, x.main());
 }

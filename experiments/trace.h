@@ -9,12 +9,15 @@
 namespace thaw {
 
 /// Collects the states and x0 estimates of all micro-batches. `x` [S + 1, N, ...] is the state at every level, the last
-/// the result; `denoised` [E, N, ...] the x0 estimates in the order of the calls, at `eval_alpha`, `eval_sigma` [E];
-/// all in the type of the run.
+/// the result (of samples that grow, those of both runs); `denoised` [E, N, ...] the x0 estimates in the order of the
+/// calls, at `eval_alpha`, `eval_sigma` [E]; all in the type of the run.
 class Trace {
  public:
-  /// A new micro-batch begins at `start`, of which the first `count` samples count.
-  void begin(const Latent& start, std::int64_t count);
+  /// A new micro-batch, of which the first `count` samples count, of `positions` in the first dimension behind the
+  /// channels (0: there is none); states of fewer are kept with theirs repeated.
+  void begin_batch(std::int64_t count, std::int64_t positions);
+  /// A run begins at `start`; samples that grow take two.
+  void begin(const Latent& start);
   void step(const Latent& x);
   /// The state of the last step, rewritten by a corrector.
   void correct(const Latent& x);
@@ -29,8 +32,8 @@ class Trace {
 
   std::vector<std::vector<at::Tensor>> x_, denoised_;  // [row][micro-batch]
   std::vector<double> alpha_, sigma_;
-  std::size_t state_ = 0, call_ = 0;
-  std::int64_t count_ = 0;
+  std::size_t first_ = 0, state_ = 0, call_ = 0;  // first_: state that the run began with
+  std::int64_t count_ = 0, positions_ = 0;
   std::uint64_t bytes_ = 0;
 };
 

@@ -1,7 +1,10 @@
 #include "core/io/png.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <map>
+#include <optional>
 #include <vector>
 
 #include <zlib.h>
@@ -81,15 +84,46 @@ std::string image_data(std::span<const std::uint8_t> pixels_HWC, int width, int 
   return compressed(raw);
 }
 
-std::string begin_png(int width, int height, int channels) {
+enum ColourType : char { kGray = 0, kRgb = 2, kIndexed = 3 };
+
+std::string begin_png(int width, int height, ColourType colour_type) {
   std::string header;
   append_be32(header, static_cast<std::uint32_t>(width));
   append_be32(header, static_cast<std::uint32_t>(height));
-  const char colour_type = channels == 1 ? 0 : 2;
   header += std::string{8, colour_type, 0, 0, 0};  // bits, colour type, deflate, filter method, not interlaced
   std::string png = "\x89PNG\r\n\x1a\n";
   append_chunk(png, "IHDR", header);
   return png;
+}
+
+struct Indexed {
+  std::string palette;  // three bytes a colour
+  std::vector<std::uint8_t> pixels;
+};
+
+/// Empty where there are more than 256 colours. From dark to bright, so that neighbours in a picture have neighbouring
+/// numbers.
+std::optional<Indexed> indexed(std::span<const std::uint8_t> pixels_HWC) {
+  constexpr std::size_t kMost = 256;
+  const auto colour_at = [&](std::size_t i) {
+    return std::array<std::uint8_t, 3>{pixels_HWC[i], pixels_HWC[i + 1], pixels_HWC[i + 2]};
+  };
+  std::map<std::array<std::uint8_t, 3>, std::uint8_t> numbers;
+  for (std::size_t i = 0; i < pixels_HWC.size(); i += 3) {
+    numbers.emplace(colour_at(i), std::uint8_t{0});
+    if (numbers.size() > kMost) return {};
+  }
+  std::vector<std::array<std::uint8_t, 3>> colours;
+  for (const auto& [colour, number] : numbers) colours.push_back(colour);
+  std::ranges::stable_sort(colours, {}, [](const auto& colour) { return colour[0] + colour[1] + colour[2]; });
+  Indexed result;
+  for (const auto& colour : colours) {
+    numbers[colour] = static_cast<std::uint8_t>(result.palette.size() / 3);
+    result.palette.append(colour.begin(), colour.end());
+  }
+  result.pixels.reserve(pixels_HWC.size() / 3);
+  for (std::size_t i = 0; i < pixels_HWC.size(); i += 3) result.pixels.push_back(numbers.at(colour_at(i)));
+  return result;
 }
 
 void append_be16(std::string& bytes, std::uint16_t value) {
@@ -101,9 +135,12 @@ void append_be16(std::string& bytes, std::uint16_t value) {
 
 std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels) {
   expect_picture(pixels_HWC, 1, width, height, channels);
-  std::string png = begin_png(width, height, channels);
+  const std::optional<Indexed> few = channels == 3 ? indexed(pixels_HWC) : std::nullopt;
+  std::string png = begin_png(width, height, few ? kIndexed : channels == 1 ? kGray : kRgb);
+  if (few) append_chunk(png, "PLTE", few->palette);
   // A chunk length has 31 bits; several IDAT chunks read as one stream.
-  const std::string data = image_data(pixels_HWC, width, height, channels);
+  const std::string data =
+      few ? image_data(few->pixels, width, height, 1) : image_data(pixels_HWC, width, height, channels);
   constexpr std::size_t kChunk = std::size_t{1} << 30;
   for (std::size_t i = 0; i < data.size(); i += kChunk)
     append_chunk(png, "IDAT", std::string_view(data).substr(i, kChunk));
@@ -114,7 +151,7 @@ std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int 
 std::string encode_animated_png(std::span<const std::uint8_t> pixels_THWC, const PngAnimation& animation) {
   const auto [frames, width, height, channels, delay_ms] = animation;
   expect_picture(pixels_THWC, frames, width, height, channels);
-  std::string png = begin_png(width, height, channels), control;
+  std::string png = begin_png(width, height, channels == 1 ? kGray : kRgb), control;
   append_be32(control, static_cast<std::uint32_t>(frames));
   append_be32(control, 0);  // plays without end
   append_chunk(png, "acTL", control);

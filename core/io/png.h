@@ -8,7 +8,8 @@
 
 namespace thaw {
 
-/// `pixels_HWC`: width * height * channels bytes, rows from the top; channels 1 (gray) or 3 (RGB).
+/// `pixels_HWC`: width * height * channels bytes, rows from the top; channels 1 (gray) or 3 (RGB; one
+/// byte a pixel where there are at most 256 colours).
 /// Throws Error (a bug) when the sizes do not fit each other.
 std::string encode_png(std::span<const std::uint8_t> pixels_HWC, int width, int height, int channels);
 

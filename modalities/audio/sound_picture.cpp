@@ -15,7 +15,7 @@ namespace thaw::audio {
 
 namespace {
 
-constexpr double kShownDecibels = 80.0;
+constexpr double kShownDecibels = 80.0, kStepDecibels = 0.5;  // colours few enough for one byte a pixel
 constexpr std::int64_t kGlyphWidth = 3, kGlyphHeight = 5, kPixel = 2;
 constexpr std::int64_t kCharacter = (kGlyphWidth + 1) * kPixel, kLine = kGlyphHeight * kPixel;
 
@@ -64,7 +64,8 @@ at::Tensor spectrogram(const at::Tensor& sound_T, std::int64_t rate_hz, const La
   const at::Tensor power = power_spectra(sound_T.unsqueeze(0), {window, hop, transform})[0];
   const at::Tensor bands = at::matmul(mel_bands(layout.bands, transform, rate_hz), power);
   const at::Tensor decibels = 10.0 * (bands / bands.max().clamp_min(1e-12)).clamp_min(1e-12).log10();
-  const at::Tensor level = (1.0 + decibels / kShownDecibels).clamp(0.0, 1.0).to(at::kDouble);
+  const at::Tensor steps = (decibels / kStepDecibels).round() * (kStepDecibels / kShownDecibels);
+  const at::Tensor level = (1.0 + steps).clamp(0.0, 1.0).to(at::kDouble);
   return at::upsample_nearest2d(coloured(level.flip(0)).unsqueeze(0).to(at::kFloat), {layout.bands, layout.width})[0]
       .to(at::kByte);
 }

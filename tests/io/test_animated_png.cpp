@@ -31,10 +31,10 @@ std::vector<Chunk> chunks_of(const std::string& png) {
 }  // namespace
 
 CATCH_TEST_CASE("an animated PNG holds each frame as a still PNG does, in the order of its numbers", "[io][png]") {
-  constexpr int kWidth = 7, kHeight = 5, kFrames = 4;
+  constexpr int kWidth = 31, kHeight = 19, kFrames = 4;
   for (const int channels : {1, 3}) {
     std::vector<std::uint8_t> pixels(static_cast<std::size_t>(kFrames * kWidth * kHeight * channels));
-    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * i * 7 % 251);
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * i * 7 % 251 + i / 89);
     const auto chunks = chunks_of(encode_animated_png(pixels, {kFrames, kWidth, kHeight, channels, 40}));
     const std::size_t bytes = pixels.size() / kFrames;
     CATCH_REQUIRE(chunks.size() == 3 + 2 * kFrames);

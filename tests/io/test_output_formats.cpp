@@ -21,10 +21,12 @@ namespace {
 /// The rows of a PNG of ours, filters undone: an independent reading of the format for this test.
 std::vector<std::uint8_t> decode_png(const std::string& png, std::size_t row_bytes, std::size_t rows,
                                      std::size_t step) {
-  const auto length = load_be32(bytes_of(png), 33);
-  CATCH_REQUIRE(png.substr(37, 4) == "IDAT");
+  std::size_t at = 33;
+  if (png.substr(at + 4, 4) == "PLTE") at += 12 + load_be32(bytes_of(png), at);
+  const auto length = load_be32(bytes_of(png), at);
+  CATCH_REQUIRE(png.substr(at + 4, 4) == "IDAT");
   // A zlib stream is two bytes, DEFLATE, and a checksum of four.
-  Inflater inflater(bytes_of(png).subspan(43, length - 6), Compression::kDeflate, "png");
+  Inflater inflater(bytes_of(png).subspan(at + 10, length - 6), Compression::kDeflate, "png");
   std::vector<std::uint8_t> raw, pixels(row_bytes * rows);
   inflater.take((row_bytes + 1) * rows, raw);
   inflater.expect_end();
@@ -73,6 +75,28 @@ CATCH_TEST_CASE("a png gives back its pixels, gray and colour, and shrinks a gra
   CATCH_CHECK(encode_png(gradient, 256, 64, 1).size() < 256);
   CATCH_CHECK_THROWS_AS(encode_png(gradient, 256, 63, 1), Error);
   CATCH_CHECK_THROWS_AS(encode_png(gradient, 128, 64, 2), Error);
+}
+
+CATCH_TEST_CASE("a png of up to 256 colours has one byte a pixel", "[io][png]") {
+  const auto picture = [](std::size_t colours) {
+    std::vector<std::uint8_t> pixels;
+    for (std::size_t i = 0; i < 40 * 40; ++i) {
+      const std::size_t colour = i * 7 % colours;
+      for (const std::size_t channel : {colour % 256, 255 - colour % 199, colour / 256})
+        pixels.push_back(static_cast<std::uint8_t>(channel));
+    }
+    return pixels;
+  };
+  const std::vector<std::uint8_t> pixels = picture(256);
+  const std::string png = encode_png(pixels, 40, 40, 3), palette = png.substr(41, 3 * 256);
+  CATCH_REQUIRE(png[25] == 3);
+  CATCH_REQUIRE(png.substr(37, 4) == "PLTE");
+  std::string seen;
+  for (const std::uint8_t number : decode_png(png, 40, 40, 1)) seen += palette.substr(std::size_t{3} * number, 3);
+  CATCH_CHECK(std::vector<std::uint8_t>(seen.begin(), seen.end()) == pixels);
+  const std::string more = encode_png(picture(257), 40, 40, 3);
+  CATCH_CHECK(more[25] == 2);
+  CATCH_CHECK(decode_png(more, 120, 40, 3) == picture(257));
 }
 
 CATCH_TEST_CASE("an event file has TensorBoard's bytes", "[io][tensorboard]") {
