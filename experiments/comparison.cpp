@@ -7,6 +7,7 @@
 #include "core/base/progress.h"
 #include "core/base/text.h"
 #include "core/io/json_guard.h"
+#include "core/weights_hash.h"
 #include "experiments/pipeline.h"
 #include "experiments/report.h"
 #include "experiments/sampling.h"
@@ -81,9 +82,9 @@ class CellRecord {
   CellRecord(const Experiment& experiment, const Model& model, std::filesystem::path file) : file_(std::move(file)) {
     static const std::vector<std::string> kSections{"seed",     "precision",    "dataset",  "codec",    "grid",
                                                     "guidance", "thresholding", "sampling", "scheduler"};
-    base_ = concat(experiment.hash_of(kSections), hash_of_weights(model), experiment.compare().n, "\n",
-                   experiment.evaluate().features, "\n", experiment.evaluate().judge, "\n",
-                   join(experiment.evaluate().metrics, ","));
+    base_ = concat(experiment.hash_of(kSections), hash_of_weights(model.backbone->parameters().all()),
+                   experiment.compare().n, "\n", experiment.evaluate().features, "\n", experiment.evaluate().judge,
+                   "\n", join(experiment.evaluate().metrics, ","));
     constexpr std::uint64_t kMaxBytes = std::uint64_t{16} << 20;
     if (std::filesystem::exists(file_)) cells_ = parse_json_file(file_, kMaxBytes, 8);
     if (!cells_.is_object()) cells_ = nlohmann::json::object();

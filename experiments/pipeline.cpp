@@ -17,6 +17,7 @@
 #include "core/checkpoint.h"
 #include "core/device.h"
 #include "core/io/json_guard.h"
+#include "core/weights_hash.h"
 #include "experiments/comparison.h"
 #include "experiments/evaluation.h"
 #include "experiments/inputs.h"
@@ -120,7 +121,8 @@ class Pipeline {
   }
 
   std::string hash_of_training_inputs() {
-    if (experiment_.is_pretrained() && own_weights_.empty()) own_weights_ = hash_of_weights(model_) + "\n";
+    if (experiment_.is_pretrained() && own_weights_.empty())
+      own_weights_ = hash_of_weights(model_.backbone->parameters().all()) + "\n";
     if (!experiment_.trains()) return own_weights_;
     std::string text =
         own_weights_ + inputs_.of("data", experiment_.dataset()->files(), InputHashes::Reading::kPieces) + "\n";

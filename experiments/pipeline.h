@@ -57,9 +57,6 @@ void write_reconstructions(const Codec& codec, const at::Tensor& original_raw, c
 void write_nearest(const Experiment& experiment, const Samples& samples, const nlohmann::json& measured,
                    const std::filesystem::path& folder);
 
-/// Content hash of a network's names and values.
-std::string hash_of_weights(const Model& model);
-
 /// program, commit, libtorch, device ... as environment.json.
 void write_environment(const Model& model, const std::filesystem::path& folder, const std::string& command);
 

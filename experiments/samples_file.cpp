@@ -12,6 +12,7 @@
 #include "core/base/text.h"
 #include "core/caption.h"
 #include "core/io/npz.h"
+#include "core/weights_hash.h"
 #include "experiments/command_decode.h"
 #include "experiments/part_file.h"
 #include "experiments/pipeline.h"
@@ -38,10 +39,6 @@ std::string_view bytes_in(const at::Tensor& dense) {
   return {static_cast<const char*>(dense.data_ptr()), dense.nbytes()};
 }
 
-std::string hash_of_tensor(const at::Tensor& tensor) {
-  return content_hash(bytes_in(tensor.detach().cpu().contiguous()));
-}
-
 // Everything the bytes of the samples depend on.
 std::string request_key(const Experiment& experiment, const Model& model, const SampleRequest& request) {
   std::string text =
@@ -57,7 +54,7 @@ std::string request_key(const Experiment& experiment, const Model& model, const 
     text += concat(given.defined() ? hash_of_tensor(given) : "none", "\n");
   for (const Condition& condition : {request.condition, request.null})
     for (const auto& [name, rows] : condition) text += concat(name, " ", hash_of_tensor(rows), "\n");
-  return content_hash(text + hash_of_weights(model));
+  return content_hash(text + hash_of_weights(model.backbone->parameters().all()));
 }
 
 // As the file holds them: NHWC, as the evaluators of the field read it.
@@ -115,13 +112,6 @@ void write_npz(const Experiment& experiment, const Model& model, const SampleReq
 }
 
 }  // namespace
-
-std::string hash_of_weights(const Model& model) {
-  std::string text;
-  for (const auto& [name, tensor] : model.backbone->parameters().all())
-    text += concat(name, " ", hash_of_tensor(tensor), "\n");
-  return content_hash(text);
-}
 
 void save_samples(const Experiment& experiment, const Model& model, const SampleRequest& request,
                   const fs::path& path) {

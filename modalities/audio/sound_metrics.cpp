@@ -8,10 +8,18 @@
 #include "core/base/text.h"
 #include "core/metrics/distributions.h"
 #include "modalities/audio/list.h"
+#include "modalities/audio/metric_rate.h"
 #include "modalities/audio/sound_codec.h"
 #include "modalities/audio/sound_measures.h"
 
 namespace thaw::audio {
+
+std::int64_t rate_of(const Settings& settings, const MetricParts& parts) {
+  if (const std::int64_t rate = settings.integer("rate"); rate > 0) return rate;
+  const auto* codec = dynamic_cast<const SoundCodec*>(parts.codec.get());
+  if (codec == nullptr) settings.fail("rate", "must be set: the codec does not tell how many samples a second has.");
+  return codec->rate_hz();
+}
 
 namespace {
 
@@ -28,14 +36,6 @@ std::vector<Statistic> statistics_at(std::int64_t rate_hz) {
       {"centroid_distance", "spectral centroid, Hz", "Hz",
        [rate_hz](const at::Tensor& raw) { return centroids_hz(raw, rate_hz); }},
       {"onset_distance", "onset, seconds", "s", [rate_hz](const at::Tensor& raw) { return onsets_s(raw, rate_hz); }}};
-}
-
-// The codec's, or what is set where it tells none, as one that encodes further does.
-std::int64_t rate_of(const Settings& settings, const MetricParts& parts) {
-  if (const std::int64_t rate = settings.integer("rate"); rate > 0) return rate;
-  const auto* codec = dynamic_cast<const SoundCodec*>(parts.codec.get());
-  if (codec == nullptr) settings.fail("rate", "must be set: the codec does not tell how many samples a second has.");
-  return codec->rate_hz();
 }
 
 class SoundStatistics : public Metric {

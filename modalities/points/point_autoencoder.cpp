@@ -29,14 +29,15 @@ at::Tensor pooled(const at::Tensor& x_NKD) {
 }
 
 PooledLayers::PooledLayers(const Scope& scope, std::int64_t in, std::int64_t features, std::int64_t depth,
-                           std::int64_t context)
+                           std::int64_t context, bool pools)
     : points_(scope / "points", in, features), norm_(scope / "norm", features, true) {
   for (std::int64_t i = 0; i < depth; ++i) {
     const Scope own = scope / "blocks" / static_cast<std::size_t>(i);
-    blocks_.push_back(
-        {nn::LayerNorm(own / "norm", features, context == 0), nn::Linear(own / "mlp1", features, 2 * features),
-         nn::Linear(own / "pool", 4 * features, 2 * features), nn::Linear(own / "mlp2", 2 * features, features),
-         context > 0 ? nn::Linear(own / "modulate", context, 3 * features, 0.0) : nn::Linear()});
+    blocks_.push_back({nn::LayerNorm(own / "norm", features, context == 0),
+                       nn::Linear(own / "mlp1", features, 2 * features),
+                       pools ? nn::Linear(own / "pool", 4 * features, 2 * features) : nn::Linear(),
+                       nn::Linear(own / "mlp2", 2 * features, features),
+                       context > 0 ? nn::Linear(own / "modulate", context, 3 * features, 0.0) : nn::Linear()});
   }
 }
 
@@ -50,7 +51,8 @@ at::Tensor PooledLayers::operator()(const at::Tensor& x_NKC, const at::Tensor& c
       gate = m[2] + 1;
     }
     own = block.mlp1(own);
-    own = block.mlp2(at::gelu(own + block.pool(pooled(own)), "tanh"));
+    if (block.pool.weight.defined()) own = own + block.pool(pooled(own));
+    own = block.mlp2(at::gelu(own, "tanh"));
     h = gate.defined() ? at::addcmul(h, gate, own) : h + own;
   }
   return norm_(h);
@@ -69,7 +71,7 @@ PointAutoencoder::PointAutoencoder(const PointAutoencoderOptions& options, std::
   latents_ = nn::Linear(encoder / "latents", d, 2 * channels, 0.0);
   decoder_told1_ = nn::Linear(decoder / "told1", numbers, d);
   decoder_told2_ = nn::Linear(decoder / "told2", d, d);
-  decoder_ = PooledLayers(decoder / "local", channels, d, options.depth, d);
+  decoder_ = PooledLayers(decoder / "local", channels, d, options.depth, d, options.decoder_pools);
   out_ = nn::Linear(decoder / "out", d, options.data_channels, 0.0);
 }
 
@@ -111,7 +113,8 @@ void register_point_autoencoder(BackboneRegistry& registry) {
         {{"local_channels", std::int64_t{1}, "numbers of a point's latents beside those of the point", 0, 256},
          {"globals", std::int64_t{8}, "columns of the cloud as a whole behind those of the points", 1, 4096},
          {"features", std::int64_t{64}, "width of a point", 4, 16384},
-         {"depth", std::int64_t{3}, "layers of each of the two encoders and of the decoder", 1, 256}},
+         {"depth", std::int64_t{3}, "layers of each of the two encoders and of the decoder", 1, 256},
+         {"decoder_pools", false, "the decoder sees all latent points; else each alone beside the global latent"}},
         {"autoencoder"}},
        [](const Settings& settings, const DataSpec& spec, std::uint64_t seed) -> std::unique_ptr<Backbone> {
          if (spec.shape.size() != 2 || spec.shape[0] < 3)
@@ -119,7 +122,8 @@ void register_point_autoencoder(BackboneRegistry& registry) {
                          concat("works on clouds [3 or more, points], the data is ", at::IntArrayRef(spec.shape), "."));
          return std::make_unique<PointAutoencoder>(
              PointAutoencoderOptions{spec.shape[0], settings.integer("local_channels"), settings.integer("globals"),
-                                     settings.integer("features"), settings.integer("depth")},
+                                     settings.integer("features"), settings.integer("depth"),
+                                     settings.flag("decoder_pools")},
              seed);
        }});
 }

@@ -15,24 +15,27 @@ struct PointAutoencoderOptions {
   std::int64_t local_channels = 1;  // of a point's latents beside data_channels
   std::int64_t globals = 8;         // columns of channels() numbers
   std::int64_t features = 64, depth = 3;
+  bool decoder_pools = false;  // it sees all latent points; else each alone beside the global latent
 
   std::int64_t channels() const { return data_channels + local_channels; }
 };
 
-/// Layers of each point alone, between which the maximum and mean over all points come in: Zaheer et al. 2017 (Deep
-/// Sets), Qi et al. 2017 (PointNet). With a context, which scales, shifts and gates: Peebles and Xie 2023.
+/// Layers of each point alone, between which, where it `pools`, the maximum and mean over all points come in: Zaheer et
+/// al. 2017 (Deep Sets), Qi et al. 2017 (PointNet). With a context, which scales, shifts and gates: Peebles and Xie
+/// 2023.
 class PooledLayers {
  public:
   PooledLayers() = default;
   /// context 0: none.
-  PooledLayers(const Scope& scope, std::int64_t in, std::int64_t features, std::int64_t depth, std::int64_t context);
+  PooledLayers(const Scope& scope, std::int64_t in, std::int64_t features, std::int64_t depth, std::int64_t context,
+               bool pools = true);
   /// x [N, K, in], context [N, 1, E] or undefined: [N, K, D], normed.
   at::Tensor operator()(const at::Tensor& x_NKC, const at::Tensor& context_N1E = {}) const;
 
  private:
   struct Block {
     nn::LayerNorm norm;
-    nn::Linear mlp1, pool, mlp2, modulate;
+    nn::Linear mlp1, pool, mlp2, modulate;  // pool, modulate: without weights where there is none
   };
   nn::Linear points_;
   std::vector<Block> blocks_;
@@ -46,8 +49,9 @@ at::Tensor pooled(const at::Tensor& x_NKD);
 /// local_channels more numbers, each of them normal; the decoder gives a point for each latent point. The columns
 /// [C, K + G] hold the K latent points in the order of the points, and then the global latent. Moving points moves
 /// their columns and nothing else. As LION's, it begins as the identity with little noise, and the global latent
-/// reaches the decoder by modulation; other than there, the latent points are told of the global latent's mean, not of
-/// a draw, so that one normal is the posterior of all.
+/// reaches the decoder by modulation. Where the decoder pools, it can read the shape from the latent points, and the
+/// global latent falls silent. Other than LION's, the latent points are told of the global latent's mean, not of a
+/// draw, so that one normal is the posterior of all.
 class PointAutoencoder : public AutoencoderNetwork {
  public:
   PointAutoencoder(const PointAutoencoderOptions& options, std::uint64_t seed);

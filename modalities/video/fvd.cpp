@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/math/philox.h"
+#include "core/weights_hash.h"
 #include "modalities/video/i3d.h"
 #include "modalities/video/list.h"
 
@@ -95,7 +96,7 @@ class Fvd : public Metric {
               concat(protocol_.source, protocol_.source.empty() ? "" : ": ", parameters,
                      "; 95 % bootstrap interval over generated clips")}},
             nlohmann::json::object(),
-            {{protocol_.name + "_network", concat(path_, " ", weights_hash())}}};
+            {{protocol_.name + "_network", concat(path_, " ", hash_of_weights(network_->parameters().all()))}}};
   }
 
  private:
@@ -113,15 +114,6 @@ class Fvd : public Metric {
     std::vector<at::Tensor> rows;
     for (const at::Tensor& part : clips.split(batch_)) rows.push_back(network_->logits(i3d_input(part)));
     return at::cat(rows);
-  }
-
-  std::string weights_hash() const {
-    std::string text;
-    for (const auto& [name, tensor] : network_->parameters().all()) {
-      const at::Tensor dense = tensor.detach().contiguous();
-      text += content_hash({static_cast<const char*>(dense.data_ptr()), dense.nbytes()});
-    }
-    return content_hash(text);
   }
 
   MetricParts parts_;

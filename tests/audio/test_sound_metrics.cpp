@@ -90,7 +90,7 @@ CATCH_TEST_CASE("fad is the Frechet distance of features of all windows, and nam
   CATCH_CHECK(measured.figures[0].n == 40);
   CATCH_CHECK(measured.figures[0].interval.low <= measured.figures[0].value);
   CATCH_CHECK(measured.figures[0].interval.high >= measured.figures[0].value);
-  CATCH_CHECK(measured.figures[0].protocol.find("windows of 128 samples every 64 (3 a sound), level as it is, "
+  CATCH_CHECK(measured.figures[0].protocol.find("windows of 128 samples every 64, level as it is (3 a sound), "
                                                 "covariances divided by n - 1") != std::string::npos);
   CATCH_CHECK(figure(metric("fad", parts)->measure({.raw = held_out}), "fad") == Catch::Approx(0.0).margin(1e-9));
   // A factor is lost where each sound is brought to one peak.

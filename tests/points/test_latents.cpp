@@ -86,6 +86,24 @@ CATCH_TEST_CASE("moving points moves their latents, and the whole's stay", "[poi
   CATCH_CHECK((turned - back).abs().amax({1}).min().item<double>() > 1e-5);
 }
 
+CATCH_TEST_CASE("a decoder of clouds sees a point alone and the whole, or all points where it pools",
+                "[points][latent]") {
+  const c10::NoGradGuard no_grad;
+  for (const bool pools : {false, true}) {
+    const std::string more = concat(", decoder_pools: ", pools ? "true" : "false", "}");
+    const auto backbone = stirred(std::string(kSmall).replace(std::string(kSmall).size() - 1, 1, more));
+    const at::Tensor z = random_clouds({4, 4, kPoints + kGlobals}, 9);
+    at::Tensor other = z.clone();
+    other.narrow(2, 1, kPoints - 1).copy_(random_clouds({4, 4, kPoints - 1}, 10));
+    const AutoencoderNetwork& network = autoencoder(backbone);
+    const at::Tensor point = network.decode(z).select(2, 0);
+    CATCH_CHECK((gap(network.decode(other).select(2, 0), point) < 1e-6) != pools);
+    other = z.clone();
+    globals(other).add_(1.0);
+    CATCH_CHECK(gap(network.decode(other).select(2, 0), point) > 1e-3);
+  }
+}
+
 CATCH_TEST_CASE("an autoencoder of clouds begins as the identity, with little noise, for any number of points",
                 "[points][latent]") {
   const c10::NoGradGuard no_grad;
