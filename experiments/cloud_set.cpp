@@ -48,7 +48,7 @@ SampleSet read_clouds(const std::vector<fs::path>& files) {
       throw DataError(concat(file.string(), ": has ", clouds.back().size(1), " points, the others have ",
                              clouds.front().size(1), "."));
   }
-  return {at::stack(clouds), {}, ""};
+  return {at::stack(clouds)};
 }
 
 int command_clouds(CommandLine line, const Catalog& catalog) {

@@ -20,8 +20,9 @@ std::string lacking(const EntryInfo& metric, const SampleSet& own, const std::st
   if (!metric.has_trait("of_samples") && !metric.has_trait("of_pairs"))
     return concat(metric.name, " measures a network, and here are two sets.");
   if (metric.has_trait("needs_captions")) return concat(metric.name, " needs captions that can be checked.");
-  if (metric.has_trait("needs_classes") && own.labels.empty())
-    return concat(metric.name, " needs the classes asked for, and the first set has none (arr_1 of a .npz).");
+  if (metric.has_trait("needs_classes") && own.labels.empty() && own.folders.empty())
+    return concat(metric.name,
+                  " needs the classes asked for, and the first set has none (arr_1 of a .npz, or a folder for each).");
   if (metric.has_trait("needs_features") && features.empty())
     return concat(metric.name, " needs features=MODEL, a model directory.");
   if (metric.has_trait("needs_judge") && judge.empty())
@@ -83,13 +84,15 @@ int command_metric(CommandLine line, const Catalog& catalog) {
     throw ConfigError("command line: thaw metric takes NAME A B: a metric, what is measured, and what against.");
   const std::string name = line.positional[0], features = take_setting(line, "features"),
                     judge = take_setting(line, "judge");
-  const std::int64_t n = take_integer(line, "n", 0, 0), seed = take_integer(line, "seed", 1, 0);
+  const std::int64_t n = take_integer(line, "n", 0, 0), seed = take_integer(line, "seed", 1, 0),
+                     length = take_integer(line, "length", 0, 1);
   Config section = Config::empty();
   section.set("type", name);
   apply_overrides(section, line.settings);
   const auto& entry = catalog.metrics.find(section);
   const Settings settings = catalog.metrics.read(section, entry);
-  const SampleSet own = read_sample_set(line.positional[1], n), other = read_sample_set(line.positional[2], n);
+  SampleSet own = read_sample_set(line.positional[1], n, length);
+  const SampleSet other = read_sample_set(line.positional[2], n, length);
   if (const std::string reason = lacking(entry.info, own, features, judge); !reason.empty())
     throw ConfigError("command line: " + reason);
   MetricParts parts = parts_of(catalog, entry.info, own, line.positional[1], static_cast<std::uint64_t>(seed));
@@ -97,6 +100,8 @@ int command_metric(CommandLine line, const Catalog& catalog) {
   if (!features.empty()) parts.features = open_classifier(catalog, features, features);
   if (!judge.empty()) parts.judge = open_classifier(catalog, judge, judge);
   if (parts.judge) parts.spec.num_classes = parts.judge->model->spec.num_classes;
+  if (parts.judge && own.labels.empty() && !own.folders.empty())
+    own.labels = labels_of_folders(own.folders, parts.spec.num_classes, parts.judge->model->spec.class_names);
   Subject subject{.raw = own.raw, .labels = own.labels};
   if (entry.info.has_trait("of_pairs")) {
     subject.encoded = parts.codec->encode(own.raw);

@@ -235,7 +235,7 @@ int command_help(const CommandLine&, const Catalog&) {
       "thaw compare MODEL [compare.samplers= compare.evaluations= n= out=]\n"
       "thaw study CONFIG ... out=PAGE.md       several configurations, trained or compared, and one table of them all\n"
       "thaw ema RUN std=0.05,0.1 | decay=0.99  other averages of a training's weights, as model directories\n"
-      "thaw metric NAME A B [features= judge= n= seed= ...] [--json]   of two sets: runs, .npz, folders of files\n"
+      "thaw metric NAME A B [features= judge= n= length= seed= ...] [--json]   of two sets: runs, .npz, folders of files\n"
       "thaw clouds FOLDER out=FILE.npz [points= sampling= seed= on_bad=]   meshes and scans as points in one file\n"
       "thaw nll MODEL [DATA.npz] [split= n= steps= trace= probes= bound_steps= bound_draws= conditional=] [--json]\n"
       "                                        bits a dimension, by the flow and by the variational bound\n"

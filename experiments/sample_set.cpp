@@ -50,7 +50,17 @@ void add_sample(const fs::path& folder, const fs::path& file, const at::Tensor& 
     throw DataError(concat(folder.string(), ": more than ", format_bytes(kMaxBytes), " in all; take fewer with n=."));
 }
 
-SampleSet read_sounds(const fs::path& folder, const std::vector<fs::path>& files) {
+std::vector<std::string> folders_of(const fs::path& folder, const std::vector<fs::path>& files) {
+  std::vector<std::string> names;
+  for (const fs::path& file : files) {
+    const fs::path below = file.lexically_relative(folder).parent_path();
+    if (!below.empty()) names.push_back(below.begin()->string());
+  }
+  if (names.size() != files.size()) names.clear();
+  return names;
+}
+
+SampleSet read_sounds(const fs::path& folder, const std::vector<fs::path>& files, std::int64_t wanted) {
   SampleSet set;
   std::vector<at::Tensor> samples;
   for (const fs::path& file : files) {
@@ -62,7 +72,8 @@ SampleSet read_sounds(const fs::path& folder, const std::vector<fs::path>& files
     const audio::SoundForm form{.rate_hz = set.rate_hz, .channels = 1};
     const std::int64_t length = input.num_samples(form);
     if (length > kMaxBytes / 4) throw DataError(concat(file.string(), ": of ", length, " samples."));
-    add_sample(folder, file, input.read(0, length, form), samples);
+    const at::Tensor sound = input.read(0, wanted > 0 ? std::min(wanted, length) : length, form);
+    add_sample(folder, file, at::constant_pad_nd(sound, {0, std::max<std::int64_t>(0, wanted - length)}), samples);
   }
   set.raw = at::stack(samples);
   return set;
@@ -92,7 +103,7 @@ at::Tensor read_sample(const fs::path& path, bool is_video) {
 SampleSet read_seen(const fs::path& folder, const std::vector<fs::path>& files, bool are_videos) {
   std::vector<at::Tensor> samples;
   for (const fs::path& file : files) add_sample(folder, file, read_sample(file, are_videos), samples);
-  return {at::stack(samples), {}, ""};
+  return {at::stack(samples)};
 }
 #else
 SampleSet read_seen(const fs::path& folder, const std::vector<fs::path>&, bool) {
@@ -100,7 +111,7 @@ SampleSet read_seen(const fs::path& folder, const std::vector<fs::path>&, bool) 
 }
 #endif
 
-SampleSet read_folder(const fs::path& folder, std::int64_t n) {
+SampleSet read_folder(const fs::path& folder, std::int64_t n, std::int64_t length) {
   const std::vector<fs::path> videos = files_in(folder, {".mp4", ".webm", ".mkv", ".avi", ".mov", ".gif"}, n);
   const std::vector<fs::path> pictures = files_in(folder, {".png", ".jpg", ".jpeg"}, n);
   const std::vector<fs::path> sounds = files_in(folder, {".wav", ".flac", ".ogg", ".opus", ".mp3", ".aif", ".aiff"}, n);
@@ -109,8 +120,11 @@ SampleSet read_folder(const fs::path& folder, std::int64_t n) {
     throw DataError(concat(folder.string(), kinds == 0 ? ": holds no videos, pictures or sounds."
                                                        : ": holds several of videos, pictures and sounds; a set is of "
                                                          "one kind."));
-  if (!sounds.empty()) return read_sounds(folder, sounds);
-  return read_seen(folder, videos.empty() ? pictures : videos, !videos.empty());
+  if (sounds.empty() && length > 0) throw ConfigError("command line: length: is of sounds in files.");
+  const std::vector<fs::path>& seen = videos.empty() ? pictures : videos;
+  SampleSet set = sounds.empty() ? read_seen(folder, seen, !videos.empty()) : read_sounds(folder, sounds, length);
+  set.folders = folders_of(folder, sounds.empty() ? seen : sounds);
+  return set;
 }
 
 SampleSet read_npz_set(const fs::path& path, std::int64_t n) {
@@ -119,14 +133,16 @@ SampleSet read_npz_set(const fs::path& path, std::int64_t n) {
     samples.raw = samples.raw.narrow(0, 0, n).contiguous();
     if (!samples.labels.empty()) samples.labels.resize(static_cast<std::size_t>(n));
   }
-  return {samples.raw, std::move(samples.labels), ""};
+  return {samples.raw, std::move(samples.labels)};
 }
 
-SampleSet read_any_folder(const fs::path& folder, std::int64_t n) {
+SampleSet read_any_folder(const fs::path& folder, std::int64_t n, std::int64_t length) {
   std::vector<fs::path> clouds = cloud_files(folder);
-  if (clouds.empty()) return read_folder(folder, n);
+  if (clouds.empty()) return read_folder(folder, n, length);
   if (n > 0 && static_cast<std::int64_t>(clouds.size()) > n) clouds.resize(static_cast<std::size_t>(n));
-  return read_clouds(clouds);
+  SampleSet set = read_clouds(clouds);
+  set.folders = folders_of(folder, clouds);
+  return set;
 }
 
 class SetDataset : public Dataset {
@@ -141,19 +157,38 @@ class SetDataset : public Dataset {
 
 }  // namespace
 
-SampleSet read_sample_set(const fs::path& path, std::int64_t n) {
+SampleSet read_sample_set(const fs::path& path, std::int64_t n, std::int64_t length) {
   SampleSet set;
   if (fs::is_regular_file(path) && path.extension() == ".npz")
     set = read_npz_set(path, n);
   else if (fs::exists(path / "samples" / "samples.npz"))
     set = read_npz_set(path / "samples" / "samples.npz", n);
   else if (fs::is_directory(path))
-    set = read_any_folder(path, n);
+    set = read_any_folder(path, n, length);
   else
     throw DataError(
         concat(path.string(), ": is no .npz of samples, no run and no folder of videos, pictures, sounds or clouds."));
   set.hash = content_hash({static_cast<const char*>(set.raw.data_ptr()), set.raw.nbytes()});
   return set;
+}
+
+std::vector<std::int64_t> labels_of_folders(const std::vector<std::string>& folders, std::int64_t num_classes,
+                                            const std::vector<std::string>& class_names) {
+  const std::set<std::string> found(folders.begin(), folders.end());
+  std::vector<std::string> names = class_names;
+  if (names.empty()) {
+    names.assign(found.begin(), found.end());
+    if (static_cast<std::int64_t>(names.size()) != num_classes)
+      throw DataError(concat("samples lie in ", names.size(), " folders, and the judge knows ", num_classes,
+                             " classes without names."));
+  }
+  std::vector<std::int64_t> labels;
+  for (const std::string& folder : folders) {
+    const auto at = std::ranges::find(names, folder);
+    if (at == names.end()) throw DataError(concat("folder \"", folder, "\": the judge knows no class of this name."));
+    labels.push_back(at - names.begin());
+  }
+  return labels;
 }
 
 DatasetPtr dataset_of(SampleSet set) {

@@ -3,8 +3,10 @@
 #include <cmath>
 #include <vector>
 
+#include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/io/wav.h"
+#include "experiments/sample_set.h"
 #include "tests/catch.h"
 #include "tests/experiments/tiny.h"
 
@@ -51,6 +53,33 @@ CATCH_TEST_CASE("folders of sounds are compared as sets and in pairs, at the rat
               Catch::Approx(200.0).margin(0.5));
   CATCH_CHECK(sets_apart["distributions"]["centroid_distance"]["high"].get<double>() ==
               Catch::Approx(440.0).margin(0.5));
+}
+
+CATCH_TEST_CASE("a folder for each class tells labels, and length cuts sounds or fills them up",
+                "[experiments][metrics]") {
+  using Labels = std::vector<std::int64_t>;
+  CATCH_CHECK(labels_of_folders({"two", "one", "two"}, 2, {}) == Labels{1, 0, 1});
+  CATCH_CHECK(labels_of_folders({"two", "one", "two"}, 3, {"two", "three", "one"}) == Labels{0, 2, 0});
+  CATCH_CHECK_THROWS_WITH(labels_of_folders({"two", "one"}, 3, {}),
+                          Catch::Contains("in 2 folders") && Catch::Contains("knows 3 classes"));
+  CATCH_CHECK_THROWS_WITH(labels_of_folders({"four"}, 2, {"one", "two"}),
+                          Catch::Equals("folder \"four\": the judge knows no class of this name."));
+  const Scratch scratch("class_folders");
+  int length = 9000;
+  for (const char* digit : {"zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"})
+    put_sounds(scratch / "a" / digit, 0.25, 16000, length += 1000);
+  const std::string a = scratch / "a";
+  const Outcome outcome = run_program(
+      "metric class_agreement " + a + " " + a + " judge=models/spoken_digits_judge length=16384 --json", scratch);
+  CATCH_CAPTURE(outcome.err);
+  CATCH_REQUIRE(outcome.code == 0);
+  const nlohmann::json measured = nlohmann::json::parse(outcome.out);
+  CATCH_CHECK(measured["details"]["class_agreement"]["n"] == 30);
+  CATCH_CHECK(measured["measured_set"].get<std::string>().find("[30, 1, 16384]") != std::string::npos);
+  const SampleSet set = read_sample_set(scratch / "a", 4, 16384);
+  CATCH_CHECK(set.folders == std::vector<std::string>{"eight", "eight", "eight", "five"});
+  CATCH_CHECK(set.raw.select(2, 16383).abs().max().item<double>() > 0);            // 18,000 samples, cut
+  CATCH_CHECK(set.raw[3].narrow(1, 15000, 1384).abs().max().item<double>() == 0);  // 15,000, followed by silence
 }
 
 CATCH_TEST_CASE("sounds of other lengths or rates, and mixed folders, are no set", "[experiments][metrics]") {
