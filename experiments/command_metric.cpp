@@ -93,6 +93,9 @@ int command_metric(CommandLine line, const Catalog& catalog) {
   const Settings settings = catalog.metrics.read(section, entry);
   SampleSet own = read_sample_set(line.positional[1], n, length);
   const SampleSet other = read_sample_set(line.positional[2], n, length);
+  if (own.rate_hz != other.rate_hz && own.rate_hz > 0 && other.rate_hz > 0)
+    throw DataError(concat(line.positional[1], ": sounds of ", own.rate_hz, " samples a second, and ",
+                           line.positional[2], " has ", other.rate_hz, "."));
   if (const std::string reason = lacking(entry.info, own, features, judge); !reason.empty())
     throw ConfigError("command line: " + reason);
   MetricParts parts = parts_of(catalog, entry.info, own, line.positional[1], static_cast<std::uint64_t>(seed));
@@ -100,7 +103,7 @@ int command_metric(CommandLine line, const Catalog& catalog) {
   if (!features.empty()) parts.features = open_classifier(catalog, features, features);
   if (!judge.empty()) parts.judge = open_classifier(catalog, judge, judge);
   if (parts.judge) parts.spec.num_classes = parts.judge->model->spec.num_classes;
-  if (parts.judge && own.labels.empty() && !own.folders.empty())
+  if (entry.info.has_trait("needs_classes") && parts.judge && own.labels.empty())
     own.labels = labels_of_folders(own.folders, parts.spec.num_classes, parts.judge->model->spec.class_names);
   Subject subject{.raw = own.raw, .labels = own.labels};
   if (entry.info.has_trait("of_pairs")) {

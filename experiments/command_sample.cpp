@@ -270,7 +270,7 @@ int command_sample(CommandLine line, const Catalog& catalog) {
   if (!between.empty()) {
     if (noise.defined()) throw ConfigError("command line: between: makes the starts itself; drop noise=.");
     std::vector<std::int64_t> shape = loaded.model.spec.shape;
-    if (request.growth.from > 0) shape.at(1) = std::min(shape.at(1), request.growth.from);
+    if (request.growth.from > 0 && edit.init.empty()) shape.at(1) = std::min(shape.at(1), request.growth.from);
     request.noise = starts_between(between, static_cast<std::int64_t>(request.samples.size()), request, shape);
     std::fill(request.samples.begin(), request.samples.end(), request.samples.front());  // one path for all
   }

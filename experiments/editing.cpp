@@ -21,7 +21,7 @@ Grid last_part(const Grid& grid, double strength) {
 at::Tensor rows_of(const at::Tensor& tensor, std::int64_t first, std::int64_t count, const at::Tensor& like) {
   std::vector<std::int64_t> rows;
   for (std::int64_t i = 0; i < count; ++i) rows.push_back(std::min(first + i, tensor.size(0) - 1));
-  return tensor.index_select(0, at::tensor(rows, at::kLong)).to(like.device(), like.scalar_type());
+  return tensor.index_select(0, at::tensor(rows, at::kLong).to(tensor.device())).to(like.device(), like.scalar_type());
 }
 
 at::Tensor repeated(const at::Tensor& x, std::int64_t positions) {

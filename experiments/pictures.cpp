@@ -111,8 +111,12 @@ void add_reverse(const Experiment& experiment, const Model& model, PictureWriter
       model, request, [](const at::Tensor&, std::int64_t) {},
       [&](const Mark& mark, const Latent& x, const Latent&) {
         if (mark.kind != MarkKind::kStep) return;
-        pictures.add("reverse", numbered("reverse", pictures.count("reverse")),
-                     concat("step ", mark.step + 1, ", ", caption_of(mark.level)), shown(x.main(), mark.level), kShown);
+        // Of samples that grow, the second run goes on with the count.
+        const std::size_t step = pictures.count("reverse");
+        const bool is_grown = step > mark.step;
+        pictures.add("reverse", numbered("reverse", step),
+                     concat("step ", step + 1, is_grown ? ", grown, " : ", ", caption_of(mark.level)),
+                     shown(x.main(), mark.level), kShown);
       });
 }
 

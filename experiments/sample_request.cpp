@@ -9,6 +9,7 @@
 #include "core/base/text.h"
 #include "core/caption.h"
 #include "core/coarse.h"
+#include "core/latent_codec.h"
 #include "core/told_of_sample.h"
 #include "experiments/sampling.h"
 
@@ -60,11 +61,11 @@ const std::vector<Option>& sampling_options() {
       {"length", std::int64_t{0},
        "points of a cloud, steps of a sound, frames of a clip that a sample has; 0: as many as the data", 0, 1e9},
       {"grown_from", std::int64_t{0},
-       "samples longer than this are drawn at this length, repeated up to theirs, noised and denoised again: for "
-       "clouds of "
-       "more points than the network was trained on; 0: all are drawn at once",
+       "samples longer than this are drawn at this length, repeated up to theirs, noised and denoised again: for more "
+       "points than the network was trained on; 0: all are drawn at once",
        0, 1e9},
-      {"growth", 0.25, "share of the steps for that, the last of them", 0.0, 1.0},
+      {"growth", 0.25, "share of the steps for that, the last of them, at least one; they come to those of the grid",
+       1e-3, 1.0},
       {"coarse_noise", 0.1, "share of noise on what the second network of a cascade is told", 0.0, 1.0}};
   return options;
 }
@@ -81,6 +82,13 @@ std::vector<std::int64_t> sampled_shape(const Experiment& experiment) {
 }
 
 namespace {
+
+void expect_can_be_repeated(const Experiment& experiment, const Settings& settings) {
+  if (latent_globals(*experiment.codec()) > 0)
+    settings.fail("grown_from", "latents with columns of the sample as a whole are drawn whole.");
+  if (experiment.config().section("guidance").has("measurement"))
+    settings.fail("grown_from", "what was measured is of samples of one length.");
+}
 
 // Throws ConfigError naming the setting where the network takes no samples of its length.
 void expect_draws(const Model& model, const Settings& settings, const char* name) {
@@ -116,6 +124,7 @@ void take_length(const Experiment& experiment, Model& model) {
     if (model.spec.shape.size() < 2) settings.fail(name, "samples of one number have no length.");
     if (coarse_factor(experiment) > 0 || is_told_of_sample(experiment))
       settings.fail(name, "samples that are told of examples are as long as these.");
+    if (name == std::string("grown_from")) expect_can_be_repeated(experiment, settings);
     expect_draws(model, settings, name);
   }
   model.spec.shape = sampled_shape(experiment);

@@ -70,10 +70,12 @@ SampleSet read_sounds(const fs::path& folder, const std::vector<fs::path>& files
       throw DataError(
           concat(file.string(), ": has ", input.rate_hz(), " samples a second, the others have ", set.rate_hz, "."));
     const audio::SoundForm form{.rate_hz = set.rate_hz, .channels = 1};
-    const std::int64_t length = input.num_samples(form);
-    if (length > kMaxBytes / 4) throw DataError(concat(file.string(), ": of ", length, " samples."));
-    const at::Tensor sound = input.read(0, wanted > 0 ? std::min(wanted, length) : length, form);
-    add_sample(folder, file, at::constant_pad_nd(sound, {0, std::max<std::int64_t>(0, wanted - length)}), samples);
+    const std::int64_t own = input.num_samples(form), length = wanted > 0 ? std::min(wanted, own) : own;
+    if (std::max(wanted, length) > kMaxBytes / 4)
+      throw DataError(concat(file.string(), ": of ", std::max(wanted, length), " samples."));
+    const at::Tensor sound = input.read(0, length, form);
+    add_sample(folder, file, at::constant_pad_nd(sound, {0, std::max<std::int64_t>(0, wanted - sound.size(1))}),
+               samples);
   }
   set.raw = at::stack(samples);
   return set;
@@ -120,7 +122,6 @@ SampleSet read_folder(const fs::path& folder, std::int64_t n, std::int64_t lengt
     throw DataError(concat(folder.string(), kinds == 0 ? ": holds no videos, pictures or sounds."
                                                        : ": holds several of videos, pictures and sounds; a set is of "
                                                          "one kind."));
-  if (sounds.empty() && length > 0) throw ConfigError("command line: length: is of sounds in files.");
   const std::vector<fs::path>& seen = videos.empty() ? pictures : videos;
   SampleSet set = sounds.empty() ? read_seen(folder, seen, !videos.empty()) : read_sounds(folder, sounds, length);
   set.folders = folders_of(folder, sounds.empty() ? seen : sounds);
@@ -168,6 +169,8 @@ SampleSet read_sample_set(const fs::path& path, std::int64_t n, std::int64_t len
   else
     throw DataError(
         concat(path.string(), ": is no .npz of samples, no run and no folder of videos, pictures, sounds or clouds."));
+  if (length > 0 && set.rate_hz == 0)
+    throw ConfigError(concat("command line: length: is of sounds in files, and ", path.string(), " holds none."));
   set.hash = content_hash({static_cast<const char*>(set.raw.data_ptr()), set.raw.nbytes()});
   return set;
 }

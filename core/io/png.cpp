@@ -110,6 +110,7 @@ std::optional<Indexed> indexed(std::span<const std::uint8_t> pixels_HWC) {
   };
   std::map<std::array<std::uint8_t, 3>, std::uint8_t> numbers;
   for (std::size_t i = 0; i < pixels_HWC.size(); i += 3) {
+    if (i > 0 && colour_at(i) == colour_at(i - 3)) continue;
     numbers.emplace(colour_at(i), std::uint8_t{0});
     if (numbers.size() > kMost) return {};
   }
@@ -122,7 +123,9 @@ std::optional<Indexed> indexed(std::span<const std::uint8_t> pixels_HWC) {
     result.palette.append(colour.begin(), colour.end());
   }
   result.pixels.reserve(pixels_HWC.size() / 3);
-  for (std::size_t i = 0; i < pixels_HWC.size(); i += 3) result.pixels.push_back(numbers.at(colour_at(i)));
+  for (std::size_t i = 0; i < pixels_HWC.size(); i += 3)
+    result.pixels.push_back(i > 0 && colour_at(i) == colour_at(i - 3) ? result.pixels.back()
+                                                                      : numbers.at(colour_at(i)));
   return result;
 }
 

@@ -1,6 +1,5 @@
-// The Frechet distance of sounds in windows, by a network of the user's: what published figures differ in is an option
-// and stands in the protocol.
-// N sounds, C channels, T samples, K windows of a sound
+// The Frechet distance of sounds in windows, by a network of the user's or VGGish: what published figures differ in is
+// an option and stands in the protocol. N sounds, C channels, T samples, K windows of a sound
 
 #include <algorithm>
 #include <cmath>
@@ -121,13 +120,19 @@ MetricPtr by_own_network(const Settings& settings, const MetricParts& parts) {
   return std::make_shared<Fad>(parts, settings.integer("against"), std::move(protocol));
 }
 
-// [N, K, 96, 64] to [N, K, 128], some at a time.
-at::Tensor embedded_by(const Vggish& network, const at::Tensor& examples_NKFB, bool has_activation) {
-  constexpr std::int64_t kAtOnce = 16;
-  std::vector<at::Tensor> rows;
-  for (const at::Tensor& part : examples_NKFB.flatten(0, 1).split(kAtOnce))
-    rows.push_back(network.embedded(part, has_activation));
-  return at::cat(rows).unflatten(0, {examples_NKFB.size(0), examples_NKFB.size(1)});
+// Raw [N, C, T] to [N, K, 128], some sounds and then some windows at a time.
+at::Tensor embedded_by(const Vggish& network, const VggishProtocol& published, const at::Tensor& raw_NCT,
+                       bool has_activation) {
+  constexpr std::int64_t kSounds = 8, kWindows = 16;
+  std::vector<at::Tensor> sounds;
+  for (const at::Tensor& some_NCT : raw_NCT.split(kSounds)) {
+    const at::Tensor examples_NKFB = published.examples(some_NCT);
+    std::vector<at::Tensor> rows;
+    for (const at::Tensor& part : examples_NKFB.flatten(0, 1).split(kWindows))
+      rows.push_back(network.embedded(part, has_activation));
+    sounds.push_back(at::cat(rows).unflatten(0, {examples_NKFB.size(0), examples_NKFB.size(1)}));
+  }
+  return at::cat(sounds);
 }
 
 MetricPtr by_vggish(const Settings& settings, const MetricParts& parts, const VggishProtocol& published) {
@@ -142,7 +147,7 @@ MetricPtr by_vggish(const Settings& settings, const MetricParts& parts, const Vg
       .network = concat("VGGish, ", settings.text("network"), " ", hash_of_weights(network->parameters().all())),
       .windows = concat(published.words, settings.flag("activation") ? ", behind" : ", before", " the last ReLU"),
       .embedded = [=](const at::Tensor& raw_NCT) {
-        return embedded_by(*network, published.examples(raw_NCT), settings.flag("activation"));
+        return embedded_by(*network, published, raw_NCT, settings.flag("activation"));
       }};
   return std::make_shared<Fad>(parts, settings.integer("against"), std::move(protocol));
 }

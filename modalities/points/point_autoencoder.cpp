@@ -114,7 +114,7 @@ void register_point_autoencoder(BackboneRegistry& registry) {
          {"globals", std::int64_t{8}, "columns of the cloud as a whole behind those of the points", 1, 4096},
          {"features", std::int64_t{64}, "width of a point", 4, 16384},
          {"depth", std::int64_t{3}, "layers of each of the two encoders and of the decoder", 1, 256},
-         {"decoder_pools", false, "the decoder sees all latent points; else each alone beside the global latent"}},
+         {"decoder_pools", true, "the decoder sees all latent points; else each alone beside the global latent"}},
         {"autoencoder"}},
        [](const Settings& settings, const DataSpec& spec, std::uint64_t seed) -> std::unique_ptr<Backbone> {
          if (spec.shape.size() != 2 || spec.shape[0] < 3)

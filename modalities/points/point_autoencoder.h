@@ -15,7 +15,7 @@ struct PointAutoencoderOptions {
   std::int64_t local_channels = 1;  // of a point's latents beside data_channels
   std::int64_t globals = 8;         // columns of channels() numbers
   std::int64_t features = 64, depth = 3;
-  bool decoder_pools = false;  // it sees all latent points; else each alone beside the global latent
+  bool decoder_pools = true;  // it sees all latent points; else each alone beside the global latent
 
   std::int64_t channels() const { return data_channels + local_channels; }
 };

@@ -6,6 +6,7 @@
 
 #include "core/checkpoint.h"
 #include "experiments/sampling.h"
+#include "experiments/trace.h"
 #include "tests/catch.h"
 #include "tests/experiments/program.h"
 
@@ -108,6 +109,31 @@ CATCH_TEST_CASE("what grows is the same in any micro-batch, and sets no larger t
   CATCH_CHECK_THROWS_WITH(
       sample_all(on.model, on.request),
       Catch::Equals("sampling.grown_from: a given part is for samples of one length. Use sampling.grown_from=0."));
+}
+
+CATCH_TEST_CASE("both runs of what grows have noise of their own, stochastic samplers too", "[experiments][growth]") {
+  for (const char* sampler : {"ddim", "ddpm"}) {
+    CATCH_CAPTURE(sampler);
+    static const Catalog catalog = make_catalog();
+    Fixture on(8, 9, 3, 6);
+    on.request.solver = catalog.samplers.create(Config::empty(), sampler);
+    on.request.growth = {8, 1.0};
+    on.request.micro_batch = 3;
+    Trace trace;
+    on.request.trace = &trace;
+    const at::Tensor all = sample_all(on.model, on.request);
+    const Scratch scratch("growth_noise");
+    trace.save(scratch / "t.safetensors");
+    at::Tensor x;
+    for (const auto& [name, tensor] : load_tensors(scratch / "t.safetensors").tensors)
+      if (name == "x") x = tensor;
+    // From noise alone: what both runs begin with is their noise, of one scale.
+    const at::Tensor first = x[0].narrow(2, 0, 8), second = x[7].narrow(2, 0, 8);
+    const double alike = at::cosine_similarity(first.flatten(), second.flatten(), 0).item<double>();
+    CATCH_CHECK(std::abs(alike) < 5 / std::sqrt(3.0 * 3 * 8));
+    on.request.trace = nullptr;
+    CATCH_CHECK(at::equal(sample_all(on.model, part_of(on.request, 2, 1)), all.narrow(0, 2, 1)));
+  }
 }
 
 CATCH_TEST_CASE("a part of a request has its own rows of everything", "[experiments][sampling]") {

@@ -95,6 +95,9 @@ CATCH_TEST_CASE("a rollout goes on as its data does, whatever window and overlap
   const auto refused = [&](const Rollout& rollout) { roll_out(on.model, on.request, rollout, {}); };
   CATCH_CHECK_THROWS_WITH(refused({20, 6, 6}), Catch::Contains("below the window of 6"));
   CATCH_CHECK_THROWS_WITH(refused({5, 6, 2}), Catch::Contains("fewer than a window"));
+  Fixture growing(1);
+  growing.request.growth.from = 4;
+  CATCH_CHECK_THROWS_WITH(roll_out(growing.model, growing.request, {20, 6, 2}, {}), Catch::Contains("do not grow"));
 }
 
 CATCH_TEST_CASE("a rollout needs no more memory for being longer", "[experiments][rollout]") {

@@ -303,4 +303,8 @@ CATCH_TEST_CASE("shapes are drawn in an autoencoder's latents from end to end", 
       test::run_program("train " + (scratch / "l.yaml").string() + " out=" + run + "2 train.length=12", scratch, cache);
   CATCH_CHECK(refused.code == 2);
   CATCH_CHECK(refused.err.find("train.length: latents with columns of the sample as a whole") != std::string::npos);
+  const test::Outcome grown =
+      test::run_program("sample " + run + " n=1 sampling.grown_from=12 out=" + run + "3", scratch, cache);
+  CATCH_CHECK(grown.err.find("sampling.grown_from: latents with columns of the sample as a whole") !=
+              std::string::npos);
 }
