@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/latent_codec.h"
 #include "modalities/points/list.h"
@@ -134,7 +135,12 @@ class CloudPairs : public Metric {
     if (codec_ && latent_globals(*codec_) > 0)
       parts.section.fail("metrics", "cloud_pairs measures in the codec's coordinates, and latents are no points.");
   }
-  Measured measure(const Subject& subject) const override { return of_pairs(subject.encoded, subject.originals); }
+  /// Throws DataError where what the codec decodes are no clouds, as latents of sounds may look like some.
+  Measured measure(const Subject& subject) const override {
+    if (const at::Tensor& raw = subject.raw; raw.defined() && (raw.dim() != 3 || raw.size(1) < 3))
+      throw DataError(concat("cloud_pairs measures clouds [3 or more, points], and samples are ", raw[0].sizes(), "."));
+    return of_pairs(subject.encoded, subject.originals);
+  }
   /// Of other points of the same held-out shapes, where the dataset draws others in another epoch.
   nlohmann::json beside(std::int64_t n) const override {
     nlohmann::json result = nlohmann::json::object();

@@ -115,6 +115,11 @@ CATCH_TEST_CASE("pairs are measured one by one, and the size of data is what glo
                          ->measure({.encoded = samples, .originals = samples + 0.01F});
   CATCH_CHECK(named(pairs.figures, "emd_exact_pairs").value == Catch::Approx(0.01 * std::sqrt(3.0)).epsilon(1e-3));
   CATCH_CHECK(named(pairs.figures, "f_score_pairs").value == 1.0);
+  // Latents of sounds look like clouds; what they decode to does not.
+  CATCH_CHECK(testing::message_of<DataError>([&] {
+                registry.create(Config::parse("{type: cloud_pairs}", "t"), "", parts)
+                    ->measure({.raw = at::zeros({2, 1, 90}), .encoded = samples, .originals = samples});
+              }) == "cloud_pairs measures clouds [3 or more, points], and samples are [1, 90].");
   const auto size = registry.create(Config::parse("{type: cloud_size}", "t"), "", parts)->measure({.raw = samples});
   const auto number = [&](const char* name) { return format_double(named(size.figures, name).value); };
   const auto codec = cloud_codec("{type: point_cloud, normalise: global-std, centre: [" + number("centre_x") + ", " +
