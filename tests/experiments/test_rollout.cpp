@@ -100,6 +100,33 @@ CATCH_TEST_CASE("a rollout goes on as its data does, whatever window and overlap
   CATCH_CHECK_THROWS_WITH(roll_out(growing.model, growing.request, {20, 6, 2}, {}), Catch::Contains("do not grow"));
 }
 
+namespace {
+
+/// Draws the number that it is told of each sample.
+class Echo : public Ramp {
+ public:
+  at::Tensor forward(const at::Tensor& x, const at::Tensor&, const Condition& condition) const override {
+    return condition.at("seconds").reshape({-1, 1, 1, 1}).expand_as(x).to(x.scalar_type());
+  }
+  std::vector<std::string> takes_numbers() const override { return {"seconds"}; }
+};
+
+}  // namespace
+
+CATCH_TEST_CASE("windows, and samples behind the first micro-batch, are told their own numbers",
+                "[experiments][rollout]") {
+  Fixture on(5);
+  on.model.backbone = std::make_unique<Echo>();
+  on.request.condition["seconds"] = at::arange(5, at::kFloat);
+  const auto expect_own = [](const at::Tensor& x, std::int64_t first) {
+    const at::Tensor own = at::arange(first, first + x.size(0), at::kFloat).reshape({-1, 1, 1, 1});
+    CATCH_CHECK(at::allclose(x, own.expand_as(x), 0, 1e-4));
+  };
+  roll_out(on.model, on.request, {8, 6, 2}, [&](std::int64_t first, const at::Tensor& x) { expect_own(x, first); });
+  expect_own(sample_all(on.model, on.request), 0);
+  expect_own(sample_all(on.model, part_of(on.request, 2, 3)), 2);  // as a run that goes on asks
+}
+
 CATCH_TEST_CASE("a rollout needs no more memory for being longer", "[experiments][rollout]") {
   static PeakAllocator counter;  // the allocator in place is asked again by later frees
   const auto peak = [&](std::int64_t length) {
