@@ -267,14 +267,14 @@ int command_sample(CommandLine line, const Catalog& catalog) {
                                        told_numbers_from(told, loaded.model, n));
   request.progress = "sample";
   request.noise = noise;
+  apply_edit(edit, loaded, request);
   if (!between.empty()) {
     if (noise.defined()) throw ConfigError("command line: between: makes the starts itself; drop noise=.");
     std::vector<std::int64_t> shape = loaded.model.spec.shape;
-    if (request.growth.from > 0 && edit.init.empty()) shape.at(1) = std::min(shape.at(1), request.growth.from);
+    if (shape.size() > 1 && grows(request, shape[1])) shape[1] = request.growth.from;
     request.noise = starts_between(between, static_cast<std::int64_t>(request.samples.size()), request, shape);
     std::fill(request.samples.begin(), request.samples.end(), request.samples.front());  // one path for all
   }
-  apply_edit(edit, loaded, request);
   if (!given.empty()) give_file(given, loaded, request);
   Trace trace;
   if (!trace_path.empty()) request.trace = &trace;

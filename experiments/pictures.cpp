@@ -103,6 +103,7 @@ void add_reverse(const Experiment& experiment, const Model& model, PictureWriter
   SampleRequest request = make_request(experiment, kShown);
   request.micro_batch = kShown;
   request.level_map = {};  // states at one level are shown
+  const bool two_runs = model.spec.shape.size() > 1 && grows(request, model.spec.shape[1]);
   const auto shown = [&](const at::Tensor& x, const Level& level) {
     const double scale = std::max(1.0, std::hypot(level.alpha, level.sigma));
     return experiment.codec()->decode(x.narrow(0, 0, kShown) / scale);
@@ -111,11 +112,9 @@ void add_reverse(const Experiment& experiment, const Model& model, PictureWriter
       model, request, [](const at::Tensor&, std::int64_t) {},
       [&](const Mark& mark, const Latent& x, const Latent&) {
         if (mark.kind != MarkKind::kStep) return;
-        // Of samples that grow, the second run goes on with the count.
-        const std::size_t step = pictures.count("reverse");
-        const bool is_grown = step > mark.step;
-        pictures.add("reverse", numbered("reverse", step),
-                     concat("step ", step + 1, is_grown ? ", grown, " : ", ", caption_of(mark.level)),
+        const bool is_grown = two_runs && x.main().size(2) == model.spec.shape[1];
+        pictures.add("reverse", numbered("reverse", pictures.count("reverse")),
+                     concat(is_grown ? "grown, step " : "step ", mark.step + 1, ", ", caption_of(mark.level)),
                      shown(x.main(), mark.level), kShown);
       });
 }

@@ -22,7 +22,7 @@ void expect_goes_on(const SampleRequest& request, const Rollout& rollout) {
   if (request.noise.defined() || request.editing.known.defined() || request.coarse.defined() ||
       request.trace != nullptr)
     throw ConfigError("frames: windows are made one behind the other: drop noise=, init=, between=, trace=, cascade=.");
-  if (request.growth.from > 0 && request.growth.from < rollout.window)
+  if (grows(request, rollout.window))
     throw ConfigError(concat("sampling.grown_from: windows go on from one another and do not grow. Use a window of ",
                              request.growth.from, " or sampling.grown_from=0."));
 }

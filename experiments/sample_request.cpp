@@ -87,7 +87,7 @@ void expect_can_be_repeated(const Experiment& experiment, const Settings& settin
   if (latent_globals(*experiment.codec()) > 0)
     settings.fail("grown_from", "latents with columns of the sample as a whole are drawn whole.");
   if (experiment.config().section("guidance").has("measurement"))
-    settings.fail("grown_from", "what was measured is of samples of one length.");
+    settings.fail("grown_from", "what was measured is of samples of one length. Use sampling.grown_from=0.");
 }
 
 // Throws ConfigError naming the setting where the network takes no samples of its length.

@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/base/text.h"
+#include "core/weights_hash.h"
 #include "experiments/cloud_set.h"
 #include "experiments/pipeline.h"
 #include "modalities/audio/sound_input.h"
@@ -171,7 +172,7 @@ SampleSet read_sample_set(const fs::path& path, std::int64_t n, std::int64_t len
         concat(path.string(), ": is no .npz of samples, no run and no folder of videos, pictures, sounds or clouds."));
   if (length > 0 && set.rate_hz == 0)
     throw ConfigError(concat("command line: length: is of sounds in files, and ", path.string(), " holds none."));
-  set.hash = content_hash({static_cast<const char*>(set.raw.data_ptr()), set.raw.nbytes()});
+  set.hash = hash_of_tensor(set.raw);
   return set;
 }
 
@@ -183,7 +184,7 @@ std::vector<std::int64_t> labels_of_folders(const std::vector<std::string>& fold
     names.assign(found.begin(), found.end());
     if (static_cast<std::int64_t>(names.size()) != num_classes)
       throw DataError(concat("samples lie in ", names.size(), " folders, and the judge knows ", num_classes,
-                             " classes without names."));
+                             " classes without names: a folder for each is expected."));
   }
   std::vector<std::int64_t> labels;
   for (const std::string& folder : folders) {

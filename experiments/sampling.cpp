@@ -179,11 +179,6 @@ class MicroBatch {
   Denoiser denoiser_;
 };
 
-bool grows(const SampleRequest& request, std::int64_t length) {
-  if (request.growth.from == 0 || request.growth.from >= length || request.editing.starts_from_known) return false;
-  return !request.noise.defined() || request.noise.size(2) == request.growth.from;
-}
-
 void expect_can_grow(const SampleRequest& request) {
   const char* what = request.level_map                ? "sampling.levels"
                      : request.editing.mask.defined() ? "mask="
@@ -214,6 +209,11 @@ MethodRun run_grown(const Model& model, const SampleRequest& request, const Late
 }
 
 }  // namespace
+
+bool grows(const SampleRequest& request, std::int64_t length) {
+  if (request.growth.from == 0 || request.growth.from >= length || request.editing.starts_from_known) return false;
+  return !request.noise.defined() || request.noise.size(2) == request.growth.from;
+}
 
 SampleRequest part_of(const SampleRequest& request, std::int64_t first, std::int64_t count) {
   SampleRequest part = request;

@@ -49,13 +49,16 @@ struct SampleRequest {
   std::string progress{};  // name of a progress line, empty for none
 };
 
+/// True where samples of `length` positions take two runs: request.growth.from positions, then all.
+bool grows(const SampleRequest& request, std::int64_t length);
+
 /// The samples [first, first + count) of a request, with their rows of what has a row a sample.
 SampleRequest part_of(const SampleRequest& request, std::int64_t first, std::int64_t count);
 
 /// Called with each finished part in order, encoded and on the CPU, and the network evaluations a sample of it took.
 using SampleSink = std::function<void(const at::Tensor& x, std::int64_t evaluations)>;
-/// Throws NumbersError naming the sample when one is not finite, Stopped between micro-batches, ConfigError where
-/// samples grow that are told of something of their length.
+/// `observer` sees both runs of samples that grow. Throws NumbersError naming the sample when one is not finite,
+/// Stopped between micro-batches, ConfigError where samples grow that are told of something of their length.
 void sample(const Model& model, const SampleRequest& request, const SampleSink& sink, const Observer& observer = {});
 
 struct SampledSet {

@@ -15,8 +15,8 @@
 namespace thaw::audio {
 
 std::int64_t rate_of(const Settings& settings, const MetricParts& parts) {
-  const auto* codec = dynamic_cast<const SoundCodec*>(parts.codec.get());
   if (const std::int64_t rate = settings.integer("rate"); rate > 0) return rate;
+  const auto* codec = dynamic_cast<const SoundCodec*>(parts.codec.get());
   if (codec == nullptr) settings.fail("rate", "must be set: the codec does not tell how many samples a second has.");
   return codec->rate_hz();
 }

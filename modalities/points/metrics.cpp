@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/base/text.h"
 #include "core/latent_codec.h"
+#include "core/weights_hash.h"
 #include "modalities/points/list.h"
 #include "modalities/points/protocols.h"
 #include "modalities/points/set_scores.h"
@@ -18,10 +19,6 @@ namespace thaw::points {
 namespace {
 
 constexpr double kFScoreThreshold = 0.001;
-
-std::string hash_of(const at::Tensor& dense) {
-  return content_hash({static_cast<const char*>(dense.data_ptr()), dense.nbytes()});
-}
 
 std::string plain(std::string name) {
   std::ranges::replace(name, '-', '_');
@@ -89,8 +86,8 @@ class CloudSets : public Metric {
     const at::Tensor references = prepared(raw_references.narrow(0, 0, n), protocol_);
     const std::string sets =
         concat("; protocol ", protocol_.name, " (", protocol_.source, "); ", protocol_.normalisation_text, "; ", n, " ",
-               what, " of ", samples.size(2), " points xxh3 ", hash_of(samples), " against ", n, " held-out clouds of ",
-               references.size(2), " points xxh3 ", hash_of(references));
+               what, " of ", samples.size(2), " points xxh3 ", hash_of_tensor(samples), " against ", n,
+               " held-out clouds of ", references.size(2), " points xxh3 ", hash_of_tensor(references));
     Measured result;
     for (const Distance distance : distances_) add_scores(samples, references, distance, sets, result);
     const double divergence = occupancy_divergence(samples, references);

@@ -99,7 +99,10 @@ CATCH_TEST_CASE("what grows is the same in any micro-batch, and sets no larger t
   // Noise of the first length grows as well; noise of the last one is the sample's own.
   on.request.noise = at::ones({5, 3, 8}, at::kDouble);
   CATCH_CHECK(sample_all(on.model, on.request).size(2) == 20);
+  CATCH_CHECK(grows(on.request, 20));
+  CATCH_CHECK_FALSE(grows(on.request, 8));
   on.request.noise = at::ones({5, 3, 20}, at::kDouble);
+  CATCH_CHECK_FALSE(grows(on.request, 20));
   const at::Tensor from_noise = sample_all(on.model, on.request);
   on.request.growth.from = 20;
   CATCH_CHECK(at::equal(sample_all(on.model, on.request), from_noise));
@@ -181,6 +184,11 @@ CATCH_TEST_CASE("the program grows clouds, traces both runs and refuses what can
   const Outcome between = run_program(model + lengths + "between=0,1 out=" + out, scratch);
   CATCH_CAPTURE(between.err);
   CATCH_CHECK(between.code == 0);
+  // What starts from given data is as long as it, and so is the noise between two samples.
+  const std::string init = "init=" + out + " strength=0.5 between=0,1 out=" + (scratch / "y.safetensors").string();
+  const Outcome edited = run_program(model + lengths + init, scratch);
+  CATCH_CAPTURE(edited.err);
+  CATCH_CHECK(edited.code == 0);
   const Outcome refused = run_program("sample models/digits n=1 sampling.grown_from=5 out=" + out, scratch);
   CATCH_CHECK(refused.code == 2);
   CATCH_CHECK_THAT(refused.err, Catch::Contains("sampling.grown_from: 5: this network draws no samples of [1, 5, 28]"));
